@@ -1,0 +1,51 @@
+"""Who calls: the owner, or the service account or person to whom the emulator gave a token."""
+
+import secrets
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from provision.emulator import errors
+from provision.emulator.clock import parse, stamp
+
+if TYPE_CHECKING:
+    from provision.emulator.world import World
+
+PREFIX = "ya29.emulator-"
+_GOOGLES = ("ya29.", "eyJ", "1//")  # access tokens, JWTs, refresh tokens
+
+
+def issue(world: "World", member: str, seconds: int = 3600) -> str:
+    """A fresh access token for an IAM member, good for so many seconds."""
+    token = PREFIX + secrets.token_urlsafe(32)
+    ends = world.clock.now() + timedelta(seconds=seconds)
+    world.table("tokens")[token] = {"member": member, "expires": stamp(ends)}
+    return token
+
+
+def member_of(world: "World", authorization: str | None) -> str:
+    """The IAM member that an Authorization header names; raises 401 for a token that the emulator never gave or that has expired.
+
+    No header, the token of the data folder, or a word that has not the form of Google's tokens is the owner: whoever reaches
+    this loopback port may do everything anyway. A token in Google's form that is unknown is refused, as Google would.
+    """
+    scheme, _, token = (authorization or "").partition(" ")
+    if not authorization or (scheme.lower() == "bearer" and token == world.token):
+        return world.owner
+    row = world.table("tokens").get(token) if scheme.lower() == "bearer" else None
+    if row is None:
+        if token.startswith(_GOOGLES):
+            raise errors.unauthenticated(details=[_reason("ACCESS_TOKEN_TYPE_UNSUPPORTED")])
+        return world.owner
+    member = str(row["member"])
+    kind, _, address = member.partition(":")
+    gone = False
+    if kind == "serviceAccount":
+        account = world.table("iam.accounts").get(address, {})
+        gone = bool(account.get("deleted") or account.get("disabled"))
+    if gone or parse(row["expires"]) <= world.clock.now():
+        raise errors.unauthenticated(details=[_reason("ACCESS_TOKEN_EXPIRED")])
+    return member
+
+
+def _reason(name: str) -> dict[str, str]:
+    return {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": name, "domain": "googleapis.com"}
