@@ -1,0 +1,168 @@
+"""The ledger: what a deployment is made of, what was last done to each thing, and what is about to be done.
+
+Rules that hold for all of this file:
+
+1. Equal ledgers are equal bytes: keys are sorted, and nothing depends on the machine or the time.
+2. Reading and writing loses nothing: fields of a later release that this one does not know are kept.
+3. A ledger of a newer schema is refused, since what this release does not understand it could destroy.
+4. What was not saved whole is not believed: a digest over the content says so, wherever the file has lain.
+5. No secret is ever in it.
+
+There is no input or output here; `journal` saves ledgers.
+"""
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from state.errors import DamagedLedger, NewerSchema
+
+SCHEMA_VERSION = 1
+
+Verb = Literal["create", "update", "delete"]
+Body = dict[str, Any]
+
+
+class Entry(BaseModel):
+    """A part of the ledger; fields that this release does not know are kept as they came."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Deed(Entry):
+    """One change of one thing, intended (`pending`) or finished (`done`).
+
+    Attributes:
+        verb: what is done to the thing.
+        run: the run that does it.
+        serial: the ledger's serial when it was entered.
+        at: when it was entered (UTC, ISO 8601).
+        before: the managed fields as they were, None when there was nothing.
+        after: the managed fields as they shall be, None when nothing shall remain.
+        operation: the name of Google's operation, as soon as it is known.
+    """
+
+    verb: Verb
+    run: str
+    serial: int
+    at: str
+    before: Body | None = None
+    after: Body | None = None
+    operation: str | None = None
+
+
+class Record(Entry):
+    """One thing in the cloud that this deployment made or took over.
+
+    Attributes:
+        ref: its full resource name.
+        step: the step that knows how to treat it.
+        needs: the steps that must be there before it, and go after it.
+        body: the managed fields as they were last applied.
+        adopted: whether it was there before us, so that `down` leaves it.
+        protected: whether the user forbade its deletion.
+        keep: why `down` keeps it, None when it does not.
+        parent: the ref with which it disappears, None when it has to be deleted by itself.
+        pending: the change that was begun; after a crash it may or may not have happened.
+        done: the last finished change.
+    """
+
+    ref: str
+    step: str
+    needs: list[str] = Field(default_factory=list)
+    body: Body = Field(default_factory=dict)
+    adopted: bool = False
+    protected: bool = False
+    keep: str | None = None
+    parent: str | None = None
+    pending: Deed | None = None
+    done: Deed | None = None
+
+
+class Ledger(Entry):
+    """All that is known of one deployment, enough to take it down without any config.
+
+    Attributes:
+        deployment: the nonce (8 hex digits) that marks all that is ours.
+        salt: the suffix of names that Google keeps reserved, or that are global.
+        impersonate: the account whose rights are used, None for the user's own.
+        serial: counts the saves.
+        write_id: unlike for every attempt to save, so that a lost answer can be told from a rival's write.
+        run: the run that saved it last.
+        counters: by step, how often Google wanted a new id.
+        records: by ref.
+        facts: by step, what only the server could tell.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    deployment: str
+    salt: str
+    env: str = "default"
+    project: str
+    project_number: str
+    region: str
+    impersonate: str | None = None
+    serial: int = 0
+    write_id: str = ""
+    run: str = ""
+    counters: dict[str, int] = Field(default_factory=dict)
+    records: dict[str, Record] = Field(default_factory=dict)
+    facts: dict[str, Body] = Field(default_factory=dict)
+
+
+def dumps(ledger: Ledger) -> bytes:
+    """The ledger as sorted, indented JSON, with a `digest` of all the rest."""
+    content = ledger.model_dump()
+    return _canonical({**content, "digest": _digest(content)})
+
+
+def loads(data: bytes, name: str = "ledger.json") -> Ledger:
+    """The ledger that was saved as these bytes.
+
+    A file without a digest is believed, so that one can be mended by hand.
+
+    Args:
+        data: what `dumps` gave, of this or an earlier release.
+        name: what to call it in an error.
+
+    Raises:
+        DamagedLedger: it is cut off, is no JSON, or does not match its digest.
+        NewerSchema: a later release wrote it.
+    """
+    content = _parsed(data, name)
+    found = content.get("schema_version")
+    if type(found) is not int or found < 1:
+        raise DamagedLedger(name, "it does not say of which schema it is")
+    if found > SCHEMA_VERSION:
+        raise NewerSchema(name, found, SCHEMA_VERSION)
+    digest = content.pop("digest", None)
+    if digest is not None and digest != _digest(content):
+        raise DamagedLedger(name, "its content does not match its digest, so it was changed or only partly written")
+    try:
+        return Ledger.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise DamagedLedger(name, f"{place}: {first['msg']}") from None
+
+
+def _parsed(data: bytes, name: str) -> dict[str, Any]:
+    if not data.strip():
+        raise DamagedLedger(name, "it is empty")
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError) as error:  # ValueError: also bytes that are no text
+        raise DamagedLedger(name, f"it is no JSON ({error})") from None
+    if not isinstance(content, dict):
+        raise DamagedLedger(name, "it is no JSON object")
+    return content
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return "sha256:" + hashlib.sha256(_canonical(content)).hexdigest()
+
+
+def _canonical(content: dict[str, Any]) -> bytes:
+    return json.dumps(content, sort_keys=True, indent=1).encode() + b"\n"
