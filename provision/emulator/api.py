@@ -107,7 +107,7 @@ class Call:
         return ""
 
     def page(self, items: list[Json], key: str = "items", default: int = 500) -> Json:
-        """`items` as one page under `key`, as pageSize or maxResults and pageToken ask; an empty list leaves the key out."""
+        """`items` as one page, as pageSize or maxResults and pageToken ask; an empty list leaves the key out."""
         size = int(self.params.get("pageSize") or self.params.get("maxResults") or default)
         token = str(self.params.get("pageToken") or "")
         if token and not token.isdigit():
@@ -157,7 +157,7 @@ def method(
 
 
 def endpoint(method_id: str, http: str, address: str) -> Callable[[Function], Function]:
-    """Register an address that no discovery document knows, as in `oauth2.googleapis.com/token`; `{x}` is one segment."""
+    """Register what no discovery document knows, as in `oauth2.googleapis.com/token`; `{x}` is one segment."""
 
     def register(function: Function) -> Function:
         METHODS[method_id, None] = Method(function, anonymous=True)

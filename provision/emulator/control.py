@@ -1,5 +1,6 @@
 """`/emulator/...`: reset it, move its clock, order failures, read what was called, find the doors."""
 
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -29,6 +30,7 @@ class Control:
         return [
             ("/emulator/version", self._guarded(self._version), ["GET"]),
             ("/emulator/reset", self._guarded(self._reset), ["POST"]),
+            ("/emulator/projects", self._guarded(self._projects), ["POST"]),
             ("/emulator/clock", self._guarded(self._clock), ["GET", "POST"]),
             ("/emulator/faults", self._guarded(self._faults), ["POST", "DELETE"]),
             ("/emulator/calls", self._guarded(self._calls), ["GET", "DELETE"]),
@@ -51,13 +53,22 @@ class Control:
 
         return guarded
 
-    def _locked(self, answer: Callable[[str, Any, Request], Json], request: Request, body: Any) -> Json:  # noqa: ANN401  # any JSON
+    def _locked(self, answer: Callable[[str, Any, Request], Json], request: Request, body: Any) -> Json:  # any JSON
         with self.world.lock, self.world.transaction():
             return answer(request.method, body, request)
 
     def _version(self, method: str, body: Json, request: Request) -> Json:
         del method, body, request
-        return {"version": self.version, "profile": self.world.profile}
+        return {"version": self.version, "profile": self.world.profile, "pid": os.getpid()}
+
+    def _projects(self, method: str, body: Json, request: Request) -> Json:
+        """Seed one more project, in the form of reset; one that is there stays as it is."""
+        del method
+        if self.world.kept and request.headers.get("x-emulator-token") != self.world.token:
+            raise PermissionError("send the token of the data folder's emulator.json as X-Emulator-Token")
+        if body["projectId"] not in self.world.projects:
+            self.world.add_project(**body)
+        return {}
 
     def _reset(self, method: str, body: Json, request: Request) -> Json:
         del method
@@ -77,7 +88,7 @@ class Control:
             operations.settle(self.world)
         return {"now": self.world.timestamp(6)}
 
-    def _faults(self, method: str, body: Any, request: Request) -> Json:  # noqa: ANN401  # a list, or one object
+    def _faults(self, method: str, body: Any, request: Request) -> Json:  # a list, or one object
         del request
         if method == "DELETE":
             self.faults.clear()

@@ -1,7 +1,7 @@
 """Routes and request schemas, read from the discovery documents that google-api-python-client ships.
 
-https://developers.google.com/discovery/v1/reference/apis. A host's documents are parsed at its first request: Compute's is
-5 MB. Nothing here knows what a method does.
+https://developers.google.com/discovery/v1/reference/apis. A host's documents are parsed at its first request:
+Compute's is 5 MB. Nothing here knows what a method does.
 """
 
 import functools
@@ -136,7 +136,7 @@ class Api:
         self._by_shape.setdefault((route.http, len(segments)), []).append((segments, route))
 
     def find(self, http: str, path: str) -> tuple[Route, dict[str, str]] | None:
-        """The method that answers `http` at `path` (encoded, without host and leading slash), and its path parameters."""
+        """The method that answers `http` at `path` (encoded, no host, no leading slash), and its path parameters."""
         parts = path.split("/")
         for segments, route in self._by_shape.get((http, len(parts)), ()):
             if _fits(segments, parts):

@@ -1,8 +1,8 @@
 """Google's error bodies: three families, one class.
 
-Compute, Cloud SQL and Cloud Storage answer in the *legacy* form (`errors[]`, no `status`), IAM and Resource Manager with both
-(*iam*), all others with `status` and perhaps `details[]` (*platform*). See https://cloud.google.com/apis/design/errors and
-https://cloud.google.com/storage/docs/json_api/v1/status-codes.
+Compute, Cloud SQL and Cloud Storage answer in the *legacy* form (`errors[]`, no `status`), IAM and Resource Manager
+with both (*iam*), all others with `status` and perhaps `details[]` (*platform*).
+See https://cloud.google.com/apis/design/errors and https://cloud.google.com/storage/docs/json_api/v1/status-codes.
 """
 
 from collections.abc import Mapping
@@ -134,30 +134,30 @@ def already_exists(message: str, **more: Unpack[Details]) -> GoogleError:
 
 def conflict(message: str, **more: Unpack[Details]) -> GoogleError:
     """409 ABORTED, reason `conflict`: what Cloud Storage says of a bucket that is there or not empty."""
-    return GoogleError(409, message, **({"reason": "conflict"} | more))  # type: ignore[arg-type]  # a TypedDict union
+    return GoogleError(409, message, **({"reason": "conflict"} | more))
 
 
 def aborted(message: str, **more: Unpack[Details]) -> GoogleError:
     """409 ABORTED: somebody else changed it meanwhile."""
-    return GoogleError(409, message, **({"reason": "aborted", "status": "ABORTED"} | more))  # type: ignore[arg-type]  # as above
+    return GoogleError(409, message, **({"reason": "aborted", "status": "ABORTED"} | more))
 
 
 def invalid(message: str, **more: Unpack[Details]) -> GoogleError:
     """400 INVALID_ARGUMENT, reason `invalid`."""
-    return GoogleError(400, message, **({"reason": "invalid"} | more))  # type: ignore[arg-type]  # as above
+    return GoogleError(400, message, **({"reason": "invalid"} | more))
 
 
 def failed_precondition(message: str, **more: Unpack[Details]) -> GoogleError:
     """400 FAILED_PRECONDITION."""
     given = {"reason": "failedPrecondition", "status": "FAILED_PRECONDITION"} | more
-    return GoogleError(400, message, **given)  # type: ignore[arg-type]  # as above
+    return GoogleError(400, message, **given)
 
 
 def precondition_failed(**more: Unpack[Details]) -> GoogleError:
     """412 as Cloud Storage says it: a generation, metageneration or etag that is not the one asked for."""
     given = {"reason": "conditionNotMet", "location_type": "header", "location": "If-Match"} | more
     message = "At least one of the pre-conditions you specified did not hold."
-    return GoogleError(412, message, **given)  # type: ignore[arg-type]  # as above
+    return GoogleError(412, message, **given)
 
 
 def permission_denied(message: str = "The caller does not have permission", **more: Unpack[Details]) -> GoogleError:
@@ -172,7 +172,7 @@ def unauthenticated(**more: Unpack[Details]) -> GoogleError:
         "authentication credential. See https://developers.google.com/identity/sign-in/web/devconsole-project."
     )
     given = {"domain": "global", "location_type": "header", "location": "Authorization"} | more
-    return GoogleError(401, message, **given)  # type: ignore[arg-type]  # as above
+    return GoogleError(401, message, **given)
 
 
 def resource_exhausted(message: str, **more: Unpack[Details]) -> GoogleError:
@@ -197,8 +197,9 @@ def service_disabled(service: str, title: str, number: str) -> GoogleError:
     """
     url = f"https://console.developers.google.com/apis/api/{service}/overview?project={number}"
     message = (
-        f"{title} has not been used in project {number} before or it is disabled. Enable it by visiting {url} then retry. "
-        "If you enabled this API recently, wait a few minutes for the action to propagate to our systems and retry."
+        f"{title} has not been used in project {number} before or it is disabled. Enable it by visiting {url} "
+        "then retry. If you enabled this API recently, wait a few minutes for the action to propagate to our systems "
+        "and retry."
     )
     metadata = {
         "activationUrl": url,
@@ -214,7 +215,7 @@ def service_disabled(service: str, title: str, number: str) -> GoogleError:
         {"@type": f"{prefix}Help", "links": [{"description": "Google developers console API activation", "url": url}]},
     ]
     # Compute and Storage leave status out; Cloud SQL does not
-    status = "PERMISSION_DENIED" if service != "storage.googleapis.com" and service != "compute.googleapis.com" else None
+    status = None if service in ("storage.googleapis.com", "compute.googleapis.com") else "PERMISSION_DENIED"
     return GoogleError(
         403,
         message,

@@ -27,8 +27,8 @@ _READS = (
 class Fault:
     """One ordered failure; `times` of them after `skip` calls of the method that go well.
 
-    `when` is before or after the effect. `drop` closes the connection without an answer, `tear` in the middle of the true answer;
-    otherwise `status` is answered, with `body` or a body in the API's own form.
+    `when` is before or after the effect. `drop` closes the connection without an answer, `tear` in the middle of the
+    true answer; otherwise `status` is answered, with `body` or a body in the API's own form.
     """
 
     method: str

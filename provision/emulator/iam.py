@@ -1,7 +1,7 @@
 """IAM policies of every resource, and who may do what.
 
-https://cloud.google.com/iam/docs/allow-policies. A conditional binding is kept and shown, but grants nothing here: the emulator
-does not evaluate conditions.
+https://cloud.google.com/iam/docs/allow-policies. A conditional binding is kept and shown, but grants nothing
+here: the emulator does not evaluate conditions.
 """
 
 import base64
@@ -20,7 +20,7 @@ Json = dict[str, Any]
 
 FRESH_ETAG = "ACAB"
 _BASIC = {"projectOwner": "roles/owner", "projectEditor": "roles/editor", "projectViewer": "roles/viewer"}
-_CASED = ("deleted:", "principal:", "principalSet:", "projectOwner:", "projectEditor:", "projectViewer:", "allUsers", "allAuth")
+_CASED = ("deleted:", "principal:", "principalSet:", *(f"{kind}:" for kind in _BASIC), "allUsers", "allAuth")
 
 
 def policy_of(world: "World", resource: str) -> Json:
@@ -45,9 +45,10 @@ def drop_policies(world: "World", resource: str) -> None:
 
 def get_policy(call: "Call", resource: str) -> Json:
     """Answer of getIamPolicy; conditions are shown only to who asks for version 3."""
-    wanted = int((call.body.get("options") or {}).get("requestedPolicyVersion") or call.params.get("options.requestedPolicyVersion") or 1)
+    option = "requestedPolicyVersion"
+    wanted = int((call.body.get("options") or {}).get(option) or call.params.get(f"options.{option}") or 1)
     policy = policy_of(call.world, resource)
-    if wanted < 3 and any("condition" in b for b in policy.get("bindings", ())):  # noqa: PLR2004  # the version with conditions
+    if wanted < 3 and any("condition" in b for b in policy.get("bindings", ())):  # the version with conditions
         return policy | {"version": 1, "bindings": [_without_condition(b) for b in policy["bindings"]]}
     return policy
 
@@ -63,7 +64,7 @@ def set_policy(call: "Call", resource: str) -> Json:
         )
     bindings = merged(sent.get("bindings") or [])
     conditional = any("condition" in b for b in bindings)
-    if conditional and int(sent.get("version") or 0) < 3:  # noqa: PLR2004  # the version with conditions
+    if conditional and int(sent.get("version") or 0) < 3:  # the version with conditions
         raise errors.invalid("Policy version must be set to 3 when a binding has a condition.", reason="badRequest")
     _check_members(call.world, bindings)
     policy: Json = {"version": 3 if conditional else 1}
@@ -83,7 +84,7 @@ def test_permissions(call: "Call", resource: str) -> Json:
 
 
 def merged(bindings: list[Json]) -> list[Json]:
-    """Bindings as IAM keeps them: one for each role and condition, sorted, with sorted lower-case members, none empty."""
+    """Bindings as IAM keeps them: one a role and condition, sorted, with sorted lower-case members, none empty."""
     kept: dict[tuple[str, str], Json] = {}
     for binding in bindings:
         condition = binding.get("condition")

@@ -26,7 +26,7 @@ Effect = Callable[["World", Json], "Json | NotYet | None"]
 
 _EFFECTS: dict[str, Effect] = {}
 
-# How long Google takes, in seconds, by the verb; the profile "local" takes none of it for waiting's sake, machines still take theirs.
+# How long Google takes, in seconds, by the verb, in the profile "google"; in the others only machines take time.
 SECONDS = {
     "sql.instances.insert": 420.0,
     "sql.instances.patch": 60.0,
@@ -42,9 +42,11 @@ OTHERWISE = 8.0
 
 
 class OperationError(Exception):
-    """Ends an operation with an error: a google.rpc code (9) or, for Compute and Cloud SQL, the name that they give it."""
+    """Ends an operation with an error: a google.rpc code (9), or the name that Compute or Cloud SQL gives it."""
 
-    def __init__(self, code: int | str, message: str, *, http_status: int = 400, http_message: str = "BAD REQUEST") -> None:
+    def __init__(
+        self, code: int | str, message: str, *, http_status: int = 400, http_message: str = "BAD REQUEST"
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
@@ -55,8 +57,8 @@ class OperationError(Exception):
 def finish(verb: str) -> Callable[[Effect], Effect]:
     """Register what happens when an operation of this verb is due.
 
-    The effect gets the world and the operation's row (target, args, metadata, project, user, verb; it may change metadata) and
-    answers the `response` body, None, or NOT_YET; it raises OperationError to make the operation fail.
+    The effect gets the world and the operation's row (target, args, metadata, project, user, verb; it may change
+    metadata) and answers the `response` body, None, or NOT_YET; it raises OperationError to make the operation fail.
     """
 
     def register(effect: Effect) -> Effect:
@@ -84,8 +86,8 @@ def start(
 
     Args:
         call: the request that asks for it.
-        kind: whose shape it has: compute, sql, serviceusage, resourcemanager, servicenetworking, artifactregistry, cloudbuild,
-            appengine, run or logging.
+        kind: whose shape it has: compute, sql, serviceusage, resourcemanager, servicenetworking, artifactregistry,
+            cloudbuild, appengine, run or logging.
         verb: the method id, which also names the effect and its duration.
         target: the resource, as in `projects/p/global/networks/n`.
         type: operationType of Compute (`insert`) and Cloud SQL (`CREATE`).
@@ -216,7 +218,8 @@ def _name(row: Json, now: datetime) -> str:
         case "sql":
             return unique
         case "serviceusage":
-            return f"operations/acat.p17-{number}-{unique}" if ".disable" in row["verb"] else f"operations/acf.p2-{number}-{unique}"
+            series = "acat.p17" if row["verb"].endswith("disable") else "acf.p2"
+            return f"operations/{series}-{number}-{unique}"
         case "resourcemanager":
             return f"operations/cp.{int(digits[:15], 16)}"
         case "servicenetworking":

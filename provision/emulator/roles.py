@@ -1,6 +1,7 @@
 """What each IAM role allows, as far as the emulated APIs ask.
 
-https://cloud.google.com/iam/docs/roles-permissions. `*` stands for any text. Permissions that no emulated method asks are left out.
+https://cloud.google.com/iam/docs/roles-permissions. `*` stands for any text.
+Permissions that no emulated method asks are left out.
 """
 
 import fnmatch
@@ -48,7 +49,12 @@ ROLES: dict[str, tuple[str, ...]] = {
         "cloudsql.databases.*",
     ),
     "roles/cloudsql.viewer": ("cloudsql.*.get", "cloudsql.*.list"),
-    "roles/compute.networkAdmin": ("compute.networks.*", "compute.subnetworks.*", "compute.*ddresses.*", "servicenetworking.*"),
+    "roles/compute.networkAdmin": (
+        "compute.networks.*",
+        "compute.subnetworks.*",
+        "compute.*ddresses.*",
+        "servicenetworking.*",
+    ),
     "roles/iam.serviceAccountAdmin": ("iam.serviceAccounts.*",),
     "roles/iam.serviceAccountKeyAdmin": ("iam.serviceAccountKeys.*",),
     "roles/iam.serviceAccountTokenCreator": (
@@ -61,7 +67,11 @@ ROLES: dict[str, tuple[str, ...]] = {
         "iam.serviceAccounts.list",
     ),
     "roles/iam.serviceAccountOpenIdTokenCreator": ("iam.serviceAccounts.getOpenIdToken",),
-    "roles/iam.serviceAccountUser": ("iam.serviceAccounts.actAs", "iam.serviceAccounts.get", "iam.serviceAccounts.list"),
+    "roles/iam.serviceAccountUser": (
+        "iam.serviceAccounts.actAs",
+        "iam.serviceAccounts.get",
+        "iam.serviceAccounts.list",
+    ),
     "roles/iap.httpsResourceAccessor": ("iap.webServiceVersions.accessViaIAP",),
     "roles/iap.admin": ("iap.*.getIamPolicy", "iap.*.setIamPolicy", "iap.*Settings*"),
     "roles/logging.logWriter": ("logging.logEntries.create", "logging.logEntries.route"),
@@ -80,7 +90,11 @@ ROLES: dict[str, tuple[str, ...]] = {
     "roles/secretmanager.viewer": ("secretmanager.*.get", "secretmanager.*.list"),
     "roles/servicenetworking.serviceAgent": ("compute.*", "servicenetworking.*"),
     "roles/serviceusage.serviceUsageAdmin": ("serviceusage.*",),
-    "roles/serviceusage.serviceUsageConsumer": ("serviceusage.services.use", "serviceusage.services.get", "serviceusage.services.list"),
+    "roles/serviceusage.serviceUsageConsumer": (
+        "serviceusage.services.use",
+        "serviceusage.services.get",
+        "serviceusage.services.list",
+    ),
     "roles/storage.admin": ("storage.*",),
     "roles/storage.legacyBucketOwner": (
         "storage.buckets.get",
@@ -93,7 +107,11 @@ ROLES: dict[str, tuple[str, ...]] = {
     ),
     "roles/storage.legacyBucketReader": ("storage.buckets.get", "storage.objects.list"),
     "roles/storage.legacyObjectReader": ("storage.objects.get",),
-    "roles/storage.legacyObjectOwner": ("storage.objects.get", "storage.objects.update", "storage.objects.*etIamPolicy"),
+    "roles/storage.legacyObjectOwner": (
+        "storage.objects.get",
+        "storage.objects.update",
+        "storage.objects.*etIamPolicy",
+    ),
     "roles/storage.objectAdmin": ("storage.objects.*", "storage.folders.*", "storage.multipartUploads.*"),
     "roles/storage.objectCreator": ("storage.objects.create",),
     "roles/storage.objectUser": (
@@ -107,7 +125,12 @@ ROLES: dict[str, tuple[str, ...]] = {
         "storage.folders.*",
         "storage.multipartUploads.*",
     ),
-    "roles/storage.objectViewer": ("storage.objects.get", "storage.objects.list", "storage.folders.get", "storage.folders.list"),
+    "roles/storage.objectViewer": (
+        "storage.objects.get",
+        "storage.objects.list",
+        "storage.folders.get",
+        "storage.folders.list",
+    ),
 }
 NOT_FOR = {
     "roles/editor": (
@@ -119,7 +142,11 @@ NOT_FOR = {
         "storage.*",
     ),
     # projectOwner reaches objects by the bucket's legacy roles, and no basic role opens a door
-    "roles/owner": ("iap.webServiceVersions.accessViaIAP", "iam.serviceAccounts.get*Token", "iam.serviceAccounts.sign*"),
+    "roles/owner": (
+        "iap.webServiceVersions.accessViaIAP",
+        "iam.serviceAccounts.get*Token",
+        "iam.serviceAccounts.sign*",
+    ),
 }
 
 

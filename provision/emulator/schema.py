@@ -1,7 +1,7 @@
-"""Requests held against Google's own schemas: what does not fit is refused in Google's words, what does is made canonical.
+"""Requests held against Google's own schemas: what does not fit is refused in Google's words, the rest made canonical.
 
-The JSON mapping is protobuf's, https://protobuf.dev/programming-guides/json/: numbers of 64 bits may come as text and are answered
-as text, enums may come as numbers, field names may come in snake_case.
+The JSON mapping is protobuf's, https://protobuf.dev/programming-guides/json/: numbers of 64 bits may come as text and
+are answered as text, enums may come as numbers, field names may come in snake_case.
 """
 
 import re
@@ -11,12 +11,13 @@ from provision.emulator import errors
 from provision.emulator.discovery import Route
 
 Json = dict[str, Any]
+Problems = list[tuple[str, str]]  # where (a path in snake_case), and what
 
 # parameters that every API takes, https://cloud.google.com/apis/docs/system-parameters
 _SYSTEM = {
-    "$.xgafv", "$alt", "$callback", "$ct", "$fields", "$httpHeaders", "$key", "$prettyPrint", "$req", "$userProject", "access_token", "alt",
-    "callback", "fields", "key", "oauth_token", "prettyPrint", "quotaUser", "uploadType", "upload_protocol", "upload_id", "userIp",
-    "userProject", "enum-encoding", "bearer_token", "trace",
+    "$.xgafv", "$alt", "$callback", "$ct", "$fields", "$httpHeaders", "$key", "$prettyPrint", "$req", "$userProject",
+    "access_token", "alt", "bearer_token", "callback", "fields", "key", "oauth_token", "prettyPrint", "quotaUser",
+    "trace", "uploadType", "upload_protocol", "upload_id", "userIp", "userProject",
 }  # fmt: skip
 _KINDS = {"boolean": "TYPE_BOOL", "integer": "TYPE_INT32", "number": "TYPE_DOUBLE", "string": "TYPE_STRING"}
 
@@ -36,7 +37,8 @@ def query_params(route: Route, query: list[tuple[str, str]]) -> Json:
                 continue
             if errors.family_of(route.host) == "legacy":
                 continue  # the older APIs take no notice
-            raise _refused([("", f'Unknown name "{sent}": Cannot bind query parameter. Field \'{sent}\' could not be found in request message.')])
+            text = f"Cannot bind query parameter. Field '{sent}' could not be found in request message."
+            raise _refused([("", f'Unknown name "{sent}": {text}')])
         typed = _query_value(route, name, known, value)
         if known.get("repeated"):
             params.setdefault(name, []).append(typed)
@@ -45,7 +47,7 @@ def query_params(route: Route, query: list[tuple[str, str]]) -> Json:
     return params
 
 
-def _query_value(route: Route, name: str, known: Json, value: str) -> Any:  # noqa: ANN401  # as the schema says
+def _query_value(route: Route, name: str, known: Json, value: str) -> Any:  # as the schema says
     kind = known.get("type")
     if kind == "boolean":
         if value.lower() not in ("true", "false", "1", "0"):
@@ -57,34 +59,35 @@ def _query_value(route: Route, name: str, known: Json, value: str) -> Any:  # no
         return int(value)
     if known.get("format") in ("int64", "uint64") and not re.fullmatch(r"-?\d+", value):
         if errors.family_of(route.host) == "legacy":
-            raise errors.invalid(f"Invalid value for {name}: {value}", reason="invalidParameter", location_type="parameter", location=name)
+            where: errors.Details = {"reason": "invalidParameter", "location_type": "parameter", "location": name}
+            raise errors.invalid(f"Invalid value for {name}: {value}", **where)
         raise _refused([("", f"Invalid value at '{_snake(name)}' (TYPE_INT64), \"{value}\"")])
     if "enum" in known and value.isdigit() and int(value) < len(known["enum"]):
         return known["enum"][int(value)]
     return value
 
 
-def body(route: Route, sent: Any) -> Json:  # noqa: ANN401  # whatever JSON came
+def body(route: Route, sent: Any) -> Json:  # whatever JSON came
     """The request's body, canonical; raises 400 that names every field that is unknown or has the wrong type."""
     if route.request is None:
         return {}
     if sent is None:
         return {}
     if not isinstance(sent, dict):
-        raise _refused([("", 'Root element must be a message.')])
-    problems: list[tuple[str, str]] = []
+        raise _refused([("", "Root element must be a message.")])
+    problems: Problems = []
     canonical = _message(route, route.request, sent, "", problems)
     if problems:
         raise _refused(problems)
     return canonical
 
 
-def _message(route: Route, name: str, sent: Json, at: str, problems: list[tuple[str, str]]) -> Json:
+def _message(route: Route, name: str, sent: Json, at: str, problems: Problems) -> Json:
     schema = route.schemas.get(name, {})
     return _object(route, schema, sent, at, problems)
 
 
-def _object(route: Route, schema: Json, sent: Json, at: str, problems: list[tuple[str, str]]) -> Json:
+def _object(route: Route, schema: Json, sent: Json, at: str, problems: Problems) -> Json:
     properties: Json | None = schema.get("properties")
     extra = schema.get("additionalProperties")
     answer: Json = {}
@@ -111,7 +114,7 @@ def _object(route: Route, schema: Json, sent: Json, at: str, problems: list[tupl
     return answer
 
 
-def _value(route: Route, known: Json, value: Any, at: str, problems: list[tuple[str, str]]) -> Any:  # noqa: ANN401  # as the schema says
+def _value(route: Route, known: Json, value: Any, at: str, problems: Problems) -> Any:  # as the schema says
     if "$ref" in known:
         if not isinstance(value, dict):
             problems.append((at, f"Invalid value at '{at}' (type.googleapis.com/{known['$ref']}), {_shown(value)}"))
@@ -130,7 +133,7 @@ def _value(route: Route, known: Json, value: Any, at: str, problems: list[tuple[
     return _scalar(known, value, at, problems)
 
 
-def _scalar(known: Json, value: Any, at: str, problems: list[tuple[str, str]]) -> Any:  # noqa: ANN401, C901, PLR0911  # one case a type
+def _scalar(known: Json, value: Any, at: str, problems: Problems) -> Any:  # one case a type
     kind, form = known.get("type"), known.get("format", "")
     if kind == "any" or kind is None:
         return value
@@ -154,13 +157,16 @@ def _scalar(known: Json, value: Any, at: str, problems: list[tuple[str, str]]) -
         return value
     if kind == "string" and isinstance(value, str) and not wide:
         return value
-    problems.append((at, f"Invalid value at '{at}' ({'TYPE_INT64' if wide else _KINDS.get(kind, kind)}), {_shown(value)}"))
+    wanted = "TYPE_INT64" if wide else _KINDS.get(kind, kind)
+    problems.append((at, f"Invalid value at '{at}' ({wanted}), {_shown(value)}"))
     return value
 
 
-def _refused(problems: list[tuple[str, str]]) -> errors.GoogleError:
-    lines = [f"Invalid JSON payload received. {text}" if text.startswith(("Unknown", "Root")) else text for _, text in problems]
-    violations = [{"description": line} | ({"field": at} if at else {}) for (at, _), line in zip(problems, lines, strict=True)]
+def _refused(problems: Problems) -> errors.GoogleError:
+    prefix = "Invalid JSON payload received. "
+    lines = [prefix + text if text.startswith(("Unknown", "Root")) else text for _, text in problems]
+    named = zip(problems, lines, strict=True)
+    violations = [{"description": line} | ({"field": at} if at else {}) for (at, _), line in named]
     details = [{"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": violations}]
     return errors.invalid("\n".join(lines), status="INVALID_ARGUMENT", details=details)
 
@@ -173,11 +179,11 @@ def _camel(name: str) -> str:
     return re.sub(r"_([a-z0-9])", lambda m: m.group(1).upper(), name)
 
 
-def _shown(value: Any) -> str:  # noqa: ANN401  # any JSON
+def _shown(value: Any) -> str:  # any JSON
     return f'"{value}"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def masked(answer: Any, fields: str) -> Any:  # noqa: ANN401  # any JSON
+def masked(answer: Any, fields: str) -> Any:  # any JSON
     """The part of an answer that a `fields` parameter asks for, as in `items(name,id),nextPageToken` or `a/b`.
 
     https://cloud.google.com/storage/docs/json_api#partial-response
@@ -212,7 +218,7 @@ def _split(text: str) -> list[str]:
     return [p for p in parts if p]
 
 
-def _select(value: Any, tree: Json) -> Any:  # noqa: ANN401  # any JSON
+def _select(value: Any, tree: Json) -> Any:  # any JSON
     if not tree or "*" in tree:
         return value
     if isinstance(value, list):

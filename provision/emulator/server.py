@@ -1,15 +1,15 @@
-"""The emulator as a web application: `https://HOST/PATH` of Google at `http://127.0.0.1:PORT/HOST/PATH`, and `/emulator/...`."""
+"""The emulator as a web application: Google's `https://HOST/PATH` at `http://127.0.0.1:PORT/HOST/PATH`."""
 
 import contextlib
 import importlib
 import json
+import os
 import pkgutil
 import re
 import sys
 import traceback
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
@@ -52,10 +52,6 @@ class _Target:
     route: discovery.Route | None = None
 
 
-class _Dropped(Exception):  # noqa: N818  # not an error: an order
-    """The connection is to be closed without an answer."""
-
-
 def create_app(world: World, control_state: "control.Control | None" = None) -> Starlette:
     """The application over a world; whoever makes the world closes it."""
     for module in pkgutil.iter_modules(apis.__path__):
@@ -96,11 +92,11 @@ class Front:
             if sent.media is not None:
                 sent.media.unlink(missing_ok=True)
         try:
-            if fault is not None and fault.drop:
-                raise _Dropped
-            await _write(reply, send, stream, torn=fault is not None and fault.tear)
-        except _Dropped:
-            await _drop(receive)
+            whole = fault is None or not (fault.drop or fault.tear)
+            if fault is None or not fault.drop:
+                await _write(reply, send, stream, torn=not whole)
+            if not whole:
+                await _drop(receive)
         finally:
             if stream is not None:
                 stream.close()
@@ -114,8 +110,8 @@ class Front:
         api = discovery.api(host)
         found = api.find(http, path) if api else None
         if found is None:
-            message = f"The requested URL /{path} was not found on this server." if api else f"The emulator does not serve {host}"
-            raise errors.not_found(message)
+            known = f"The requested URL /{path} was not found on this server."
+            raise errors.not_found(known if api else f"This emulator does not serve {host}")
         route, params = found
         return _Target(route.id, host, path, params, route.version, route)
 
@@ -125,10 +121,10 @@ class Front:
                 if chunk:
                     yield chunk
 
-        kind = request.query_params.get("uploadType", "")
+        kind = request.query_params.get("uploadType", "") if request.method == "POST" else ""
         upload = target.route is not None and target.route.upload
         content_type = request.headers.get("content-type", "")
-        return await uploads.receive(chunks(), content_type, self.world.spool, upload=upload, kind=kind if request.method == "POST" else "")
+        return await uploads.receive(chunks(), content_type, self.world.spool, upload=upload, kind=kind)
 
     def _answer(
         self, request: Request, http: str, target: _Target, sent: uploads.Sent
@@ -151,8 +147,10 @@ class Front:
                 reply = Reply(problem.body(target.host), problem.code, problem.headers)
             except Exception:  # noqa: BLE001  # a bug in a behaviour is Google's 500, and must be seen
                 traceback.print_exc(file=sys.stderr)
-                reply = Reply(GoogleError(500, f"Internal error encountered: {traceback.format_exc(limit=-1)}").body(target.host), 500)
-            self.state.calls.note(target.id, http, request.url.path, caller or world.owner, 0 if fault and fault.drop else reply.status)
+                internal = GoogleError(500, f"Internal error encountered: {traceback.format_exc(limit=-1)}")
+                reply = Reply(internal.body(target.host), 500)
+            status = 0 if fault is not None and fault.drop else reply.status
+            self.state.calls.note(target.id, http, request.url.path, caller or world.owner, status)
         return reply, stream, fault
 
     def _behave(self, request: Request, http: str, target: _Target, sent: uploads.Sent) -> tuple[Reply, str]:
@@ -179,8 +177,9 @@ class Front:
                 version=target.version,
                 media=sent.media,
                 media_type=sent.media_type,
-                upload=(request.query_params.get("uploadType") or "media") if target.route and target.route.upload else None,
             )
+            if target.route is not None and target.route.upload:
+                call.upload = request.query_params.get("uploadType") or "media"
             if target.route is not None:
                 call.params |= schema.query_params(target.route, query)
                 self._enabled(call, target.route)
@@ -192,7 +191,7 @@ class Front:
             answer = method.function(call)
             reply = answer if isinstance(answer, Reply) else Reply(answer if answer is not None else {})
         fields = call.params.get("fields") or call.params.get("$fields")
-        if fields and reply.body is not None and reply.status < 300:  # noqa: PLR2004  # success
+        if fields and reply.body is not None and reply.status < 300:  # success
             reply.body = schema.masked(reply.body, fields)
         return reply, caller
 
@@ -250,7 +249,7 @@ def _denied(call: Call, permission: str, resource: str) -> GoogleError:
     return errors.permission_denied(message, details=[info])
 
 
-def _json(text: bytes) -> Any:  # noqa: ANN401  # any JSON
+def _json(text: bytes) -> Any:  # any JSON
     if not text.strip():
         return None
     try:
@@ -267,9 +266,9 @@ def _form_or_json(text: bytes, content_type: str) -> Json:
     return value if isinstance(value, dict) else {}
 
 
-async def _write(reply: Reply, send: Send, stream: Any, *, torn: bool = False) -> None:  # noqa: ANN401  # a binary file
+async def _write(reply: Reply, send: Send, stream: Any, *, torn: bool = False) -> None:  # a binary file
     if stream is not None:
-        size = Path(reply.file or "").stat().st_size if reply.end is None else reply.end
+        size = os.fstat(stream.fileno()).st_size if reply.end is None else reply.end
         length = max(0, size - reply.start)
         content = b""
     else:
@@ -278,7 +277,7 @@ async def _write(reply: Reply, send: Send, stream: Any, *, torn: bool = False) -
             content = json.dumps(reply.body, indent=2, ensure_ascii=False).encode() + b"\n"
         length = len(content)
     headers = _HEADERS | {"content-type": reply.media_type} | {k.lower(): v for k, v in reply.headers.items()}
-    if reply.status in (204, 304):  # noqa: PLR2004  # these have no body
+    if reply.status in (204, 304):  # these have no body
         headers.pop("content-type")
         content = b""
     else:
@@ -286,16 +285,16 @@ async def _write(reply: Reply, send: Send, stream: Any, *, torn: bool = False) -
     raw = [(k.encode("latin-1"), re.sub(r"[\r\n]", " ", v).encode("latin-1", "replace")) for k, v in headers.items()]
     await send({"type": "http.response.start", "status": reply.status, "headers": raw})
     if stream is None:
-        await send({"type": "http.response.body", "body": content[: length // 2] if torn else content, "more_body": torn})
+        await send(
+            {"type": "http.response.body", "body": content[: length // 2] if torn else content, "more_body": torn}
+        )
     else:
         await _stream(stream, reply.start, length // 2 if torn else length, send)
-    if torn:
-        raise _Dropped
-    if stream is not None:
+    if stream is not None and not torn:
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _stream(stream: Any, start: int, length: int, send: Send) -> None:  # noqa: ANN401  # a binary file
+async def _stream(stream: Any, start: int, length: int, send: Send) -> None:  # a binary file
     stream.seek(start)
     while length > 0:
         chunk = await run_in_threadpool(stream.read, min(_CHUNK, length))

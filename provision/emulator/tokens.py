@@ -23,10 +23,10 @@ def issue(world: "World", member: str, seconds: int = 3600) -> str:
 
 
 def member_of(world: "World", authorization: str | None) -> str:
-    """The IAM member that an Authorization header names; raises 401 for a token that the emulator never gave or that has expired.
+    """The IAM member that an Authorization header names; raises 401 for a token never given here, or expired.
 
-    No header, the token of the data folder, or a word that has not the form of Google's tokens is the owner: whoever reaches
-    this loopback port may do everything anyway. A token in Google's form that is unknown is refused, as Google would.
+    No header, the token of the data folder, or a word that has not the form of Google's tokens is the owner: whoever
+    reaches this loopback port may do everything anyway. A token in Google's form that is unknown is refused.
     """
     scheme, _, token = (authorization or "").partition(" ")
     if not authorization or (scheme.lower() == "bearer" and token == world.token):

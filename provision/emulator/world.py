@@ -56,8 +56,8 @@ class Table(MutableMapping[str, Json]):
     def under(self, prefix: str = "") -> list[tuple[str, Json]]:
         """Keys that begin with `prefix`, with their rows, sorted by key."""
         end = prefix[:-1] + chr(ord(prefix[-1]) + 1) if prefix else None
-        query = "SELECT key, value FROM rows WHERE kind = ? AND key >= ?" + (" AND key < ?" if end else "") + " ORDER BY key"
-        rows = self._database.execute(query, (self.kind, prefix, end) if end else (self.kind, prefix)).fetchall()
+        query = "SELECT key, value FROM rows WHERE kind = ? AND key >= ? AND (? IS NULL OR key < ?) ORDER BY key"
+        rows = self._database.execute(query, (self.kind, prefix, end, end)).fetchall()
         return [(key, json.loads(value)) for key, value in rows]
 
 
@@ -137,30 +137,30 @@ class World:
             self._database.execute("DELETE FROM rows WHERE kind <> ?", (_KEPT,))
             self.clock.ahead = 0.0
             for project in projects:
-                self.add_project(**project)
+                self.add_project(project)
         for child in self.data.iterdir():
             if child.is_dir() and child != self.spool:
                 shutil.rmtree(child, ignore_errors=True)
 
-    def add_project(
-        self, projectId: str, projectNumber: str = "", services: list[str] | None = None, **more: object  # noqa: N803  # Google's words
-    ) -> Json:
-        """Make a project, with billing; `services` are the APIs that are on, None means all."""
-        now = self.timestamp()
-        switched = {"*": True} if services is None else {"*": False} | {full_service(s): True for s in services}
+    def add_project(self, seed: Json) -> Json:
+        """Make a project, with billing, of {projectId, projectNumber?, services?, labels?, parent?, name?}.
+
+        `services` are the APIs that are on; without them all are.
+        """
+        now, services = self.timestamp(), seed.get("services")
         row: Json = {
-            "projectId": projectId,
-            "projectNumber": str(projectNumber or self.number(12)),
-            "name": more.get("name") or projectId,
+            "projectId": seed["projectId"],
+            "projectNumber": str(seed.get("projectNumber") or self.number(12)),
+            "name": seed.get("name") or seed["projectId"],
             "lifecycleState": "ACTIVE",
             "createTime": now,
             "updateTime": now,
-            "services": switched,
+            "services": {"*": services is None} | {full_service(s): True for s in services or ()},
             "billing": "billingAccounts/000000-AAAAAA-BBBBBB",
-            "labels": more.get("labels") or {},
-            "parent": more.get("parent") or {"type": "organization", "id": "123456789012"},
+            "labels": seed.get("labels") or {},
+            "parent": seed.get("parent") or {"type": "organization", "id": "123456789012"},
         }
-        self.projects[projectId] = row
+        self.projects[row["projectId"]] = row
         return row
 
     # -- names

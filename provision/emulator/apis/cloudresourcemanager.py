@@ -2,13 +2,8 @@
 
 import base64
 import re
-from typing import TYPE_CHECKING
 
-from provision.emulator import errors, iam, operations
 from provision.emulator.api import Call, Json, method
-
-if TYPE_CHECKING:
-    from provision.emulator.world import World
 
 _ID = re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]")
 

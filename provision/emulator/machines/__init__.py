@@ -7,7 +7,7 @@ Json = dict[str, Any]
 
 
 class Machines(Protocol):
-    """What the API files ask of the machines. All calls return at once; `..._ready` and `..._health` tell how far it is."""
+    """What the API files ask of the machines. All calls return at once; `..._ready` and `..._health` tell the rest."""
 
     def database_start(self, name: str, spec: Json) -> None:
         """Start the database of instance `name` (`projects/p/instances/i`); `spec` has address, version and users."""
@@ -36,7 +36,7 @@ class Machines(Protocol):
     def database_ca(self, name: str) -> Json:
         """The instance's CA: cert (PEM), commonName, createTime, expirationTime, sha1Fingerprint, certSerialNumber."""
 
-    def version_start(
+    def version_start(  # noqa: PLR0917  # what names a version, and what it runs
         self, app: str, service: str, version: str, spec: Json, image_dir: Path | None, account: str
     ) -> None:
         """Run a version of an App Engine service from the built image's folder, or the hello page without one."""
@@ -99,7 +99,7 @@ class NoMachines:
             "sha1Fingerprint": "0" * 40,
         }
 
-    def version_start(
+    def version_start(  # noqa: PLR0917  # what names a version, and what it runs
         self, app: str, service: str, version: str, spec: Json, image_dir: Path | None, account: str
     ) -> None:
         """Nothing to run."""

@@ -1,0 +1,82 @@
+"""Start the emulator: `python -m provision.emulator [--port N] [--data DIR]`."""
+
+import argparse
+import json
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from provision import __version__
+from provision.emulator.server import create_app
+from provision.emulator.world import PROFILES, World
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Serve until SIGTERM or Ctrl-C; the exit code is 0, or 1 when the port is taken."""
+    options = _options(argv)
+    try:
+        listener = socket.create_server(("127.0.0.1", options.port))
+    except OSError as problem:
+        sys.stderr.write(
+            f"The emulator cannot listen on port {options.port}: {problem}. Choose another with --port, or 0.\n"
+        )
+        return 1
+    port = int(listener.getsockname()[1])
+    world = World.open(options.data, profile=options.profile) if options.data else World.memory(profile=options.profile)
+    if not options.no_machines:
+        _machines(world, f"http://127.0.0.1:{port}")
+    server = uvicorn.Server(uvicorn.Config(create_app(world), log_level="warning", timeout_graceful_shutdown=3))
+
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
+    signal.signal(signal.SIGTERM, stop)
+    _announce(world, port)
+    try:
+        server.run([listener])
+    finally:
+        world.close()
+    return 0
+
+
+def _options(argv: list[str] | None) -> Any:  # argparse's own
+    parser = argparse.ArgumentParser(prog="python -m provision.emulator", description=__doc__)
+    parser.add_argument("--port", type=int, default=0, metavar="N", help="port on 127.0.0.1 (default: any free one)")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="keep all state in this folder (default: in memory)")
+    parser.add_argument(
+        "--profile", choices=PROFILES, help="how long operations take (default: local with --data, or instant)"
+    )
+    parser.add_argument("--no-machines", action="store_true", help="control plane only: no database and no server runs")
+    options = parser.parse_args(argv)
+    options.data = options.data.resolve() if options.data else None
+    options.profile = options.profile or ("local" if options.data else "instant")
+    return options
+
+
+def _machines(world: World, url: str) -> None:
+    """Put real machines behind the world; imported here, because the control plane does not need what they need."""
+    from provision.emulator.machines.real import RealMachines  # see above
+
+    world.machines = RealMachines(world, url)
+
+
+def _announce(world: World, port: int) -> None:
+    """Say where it listens: in the data folder for programs, on stdout for people and tests."""
+    facts = {"port": port, "pid": os.getpid(), "version": __version__, "token": world.token}
+    if world.kept:
+        path = world.data / "emulator.json"
+        draft = path.with_suffix(".draft")
+        draft.touch(mode=0o600)
+        draft.write_text(json.dumps(facts))
+        draft.replace(path)
+    sys.stdout.write(f"The emulator listens on http://127.0.0.1:{port}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""What all tests share: an emulator in this process, and a guard that keeps them off the network."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import uvicorn
+
+from provision.emulator.server import create_app
+from provision.emulator.world import World
+
+PROJECT, NUMBER = "test-project-1", "123456789012"
+
+
+class ThisTestTriedToReachTheRealCloud(Exception):
+    """A test may talk to this machine only."""
+
+
+@pytest.fixture(autouse=True)
+def no_real_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any connection that leaves this machine, and any look-up of a name, is an error that says so."""
+    connect, connect_ex, getaddrinfo = socket.socket.connect, socket.socket.connect_ex, socket.getaddrinfo
+
+    def check(address: Any) -> None:
+        host = address[0] if isinstance(address, tuple) else address
+        if isinstance(host, bytes):
+            host = host.decode()
+        if not isinstance(address, tuple) or host in ("localhost", "::1") or str(host).startswith("127."):
+            return
+        raise ThisTestTriedToReachTheRealCloud(host)
+
+    def checked_connect(self: socket.socket, address: Any) -> None:
+        check(address)
+        connect(self, address)
+
+    def checked_connect_ex(self: socket.socket, address: Any) -> int:
+        check(address)
+        return connect_ex(self, address)
+
+    def checked_getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
+        if host not in (None, "", "0.0.0.0", "::"):
+            check((host, 0))
+        return getaddrinfo(host, *args, **kwargs)
+
+    monkeypatch.setattr(socket.socket, "connect", checked_connect)
+    monkeypatch.setattr(socket.socket, "connect_ex", checked_connect_ex)
+    monkeypatch.setattr(socket, "getaddrinfo", checked_getaddrinfo)
+
+
+@dataclass
+class Emulator:
+    """A running emulator without machines."""
+
+    url: str
+    world: World
+
+    def reset(self, projects: list[dict[str, Any]] | None = None) -> None:
+        """Empty it and seed the project of these tests, with every API on."""
+        self.world.reset(projects or [{"projectId": PROJECT, "projectNumber": NUMBER}])
+
+
+@pytest.fixture(scope="session")
+def _emulator() -> Iterator[Emulator]:
+    world = World.memory()
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(create_app(world), log_level="warning"))
+    thread = threading.Thread(target=server.run, args=([listener],), name="emulator")
+    thread.start()
+    yield Emulator(f"http://127.0.0.1:{listener.getsockname()[1]}", world)
+    server.should_exit = True
+    thread.join()
+    listener.close()
+    world.close()
+
+
+@pytest.fixture
+def emulator(_emulator: Emulator) -> Emulator:
+    """An emulator that knows one empty project: `.url`, `.world`, `.reset()`."""
+    _emulator.world.machines.close()
+    _emulator.reset()
+    with _httpx(_emulator) as client:
+        client.delete("/emulator/faults")
+        client.delete("/emulator/calls")
+    return _emulator
+
+
+def _httpx(emulator: Emulator) -> Any:
+    import httpx
+
+    return httpx.Client(base_url=emulator.url)
