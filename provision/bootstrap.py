@@ -1,0 +1,146 @@
+"""What must be there before a ledger can be opened: the project, two APIs, and a bucket of our own."""
+
+import contextlib
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+
+from provision import errors, operations, retry
+from provision.clock import Clock
+from provision.gcp import Gcp
+from state.files import FileStore
+from state.gcs import GcsStore
+from state.store import Store
+
+T = TypeVar("T")
+
+STORAGE, RESOURCE_MANAGER = "storage.googleapis.com", "cloudresourcemanager.googleapis.com"
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project as Google knows it."""
+
+    id: str
+    number: str
+
+
+def find_project(gcp: Gcp, clock: Clock, *, may_change: bool) -> Project:
+    """Look the project up by its id; the Resource Manager API is switched on when it is off and that is allowed.
+
+    Raises:
+        ProjectNotUsable: It does not exist, may not be seen, or is about to be deleted.
+    """
+
+    def ask() -> Project:
+        found = gcp.projects.get_project(name=f"projects/{gcp.project}", retry=None)
+        if found.state.name != "ACTIVE":
+            raise errors.ProjectNotUsable(f"Project {gcp.project} is in state {found.state.name}.")
+        return Project(gcp.project, found.name.removeprefix("projects/"))
+
+    try:
+        return _with_api(gcp, clock, RESOURCE_MANAGER, ask, may_change=may_change)
+    except Exception as error:
+        refusal = retry.refusal_of(error)
+        if refusal is None or refusal.status not in {403, 404}:
+            raise
+        # Google does not tell a missing project from one that the caller may not see.
+        raise errors.ProjectNotUsable(
+            f"Project {gcp.project} does not exist, or you may not see it: {refusal}"
+        ) from error
+
+
+def state_bucket(project: Project) -> str:
+    """Name of the bucket that holds the ledgers of a project."""
+    return f"{project.id}-provision-{hashlib.sha256(project.number.encode()).hexdigest()[:8]}"
+
+
+def find_store(
+    gcp: Gcp, clock: Clock, project: Project, *, env: str, state: str | None, make_in: str | None = None
+) -> Store:
+    """Find where the ledger lies.
+
+    Args:
+        gcp: The clients.
+        clock: Whose time passes while an API wakes up.
+        project: The deployed project.
+        env: The environment: ledgers of several lie side by side.
+        state: ``gs://BUCKET/PREFIX``, a path of a file, or None for the project's own bucket.
+        make_in: The region to make the project's own bucket in if it is not there; None never makes it.
+
+    Raises:
+        StateBucketTaken: The project's own bucket belongs to somebody else.
+        NothingDeployed: It is not there and may not be made.
+    """
+    if state and not state.startswith("gs://"):
+        return FileStore(Path(state))
+    if state:
+        name, _, prefix = state.removeprefix("gs://").partition("/")
+        return GcsStore(gcp.storage.bucket(name), prefix)
+    name = state_bucket(project)
+    _with_api(gcp, clock, STORAGE, lambda: _own_bucket(gcp, project, name, make_in), may_change=make_in is not None)
+    return GcsStore(gcp.storage.bucket(name), f"{env}/")
+
+
+def _own_bucket(gcp: Gcp, project: Project, name: str, make_in: str | None) -> None:
+    """Make sure that the project's own bucket is there and is ours; ``state destroy`` is what removes it."""
+    import google.api_core.exceptions
+
+    for _ in range(2):
+        try:
+            found = gcp.storage.get_bucket(name, timeout=20)
+        except google.api_core.exceptions.NotFound:
+            if make_in is None:
+                raise errors.NothingDeployed(
+                    f"Project {project.id} holds no ledger (gs://{name} does not exist)."
+                ) from None
+        except google.api_core.exceptions.Forbidden as error:
+            refusal = retry.refusal_of(error)
+            if refusal and re.search("SERVICE_DISABLED|accessNotConfigured", refusal.reason):
+                raise
+            raise errors.StateBucketTaken(f"gs://{name} is there and you may not read it: {refusal}") from error
+        else:
+            if str(found.project_number) == project.number and found.labels.get("managed-by") == "provision":
+                return
+            raise errors.StateBucketTaken(f"gs://{name} is there, and it is not labelled as ours in this project.")
+        with contextlib.suppress(google.api_core.exceptions.Conflict):  # made since, by us or another: look again
+            _make_bucket(gcp, name, make_in or "")
+    raise errors.StateBucketTaken(f"gs://{name} can be neither made nor read.")
+
+
+def _make_bucket(gcp: Gcp, name: str, region: str) -> None:
+    bucket = gcp.storage.bucket(name)
+    bucket.labels = {"managed-by": "provision"}
+    bucket.versioning_enabled = True  # in the create call: overwriting soon after it is switched on may lose a version
+    bucket.iam_configuration.uniform_bucket_level_access_enabled = True
+    bucket.iam_configuration.public_access_prevention = "enforced"
+    bucket.add_lifecycle_delete_rule(number_of_newer_versions=100, days_since_noncurrent_time=30)
+    gcp.storage.create_bucket(bucket, location=region, retry=None, timeout=20)
+
+
+def _with_api(gcp: Gcp, clock: Clock, service: str, act: Callable[[], T], *, may_change: bool) -> T:
+    """Do something with an API, switching it on once when it answers that it is off."""
+    circumstances = retry.Circumstances()
+    log = structlog.get_logger()
+
+    def attempt() -> T:
+        try:
+            return act()
+        except Exception as error:
+            refusal = retry.refusal_of(error)
+            off = refusal is not None and re.search("SERVICE_DISABLED|accessNotConfigured", refusal.reason)
+            if off and not circumstances.enabled and may_change:
+                log.info("api.enabled", service=service)
+                answer = gcp.serviceusage.services().enable(name=f"projects/{gcp.project}/services/{service}", body={})
+                operation = operations.started("serviceusage", answer.execute())
+                while operation and not operations.poll(gcp, operation):
+                    clock.sleep(1)
+                circumstances.enabled = True
+            raise
+
+    return retry.patiently(clock, circumstances, lambda why, seconds: None)(attempt)

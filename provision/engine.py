@@ -1,0 +1,383 @@
+"""The engine: brings what is declared into being, and takes it away again, by one path.
+
+A first run, a re-run, a resume after a crash, adoption and the repair of drift are all `_settle`: read, compare, act,
+until nothing differs. The intent of each change is durable before its call, the name of its operation right after.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import structlog
+
+from provision import compare, operations, retry
+from provision.clock import Clock
+from provision.config import Config
+from provision.deployment import Deployment
+from provision.errors import (
+    CannotChangeInPlace,
+    DidNotSettle,
+    Interrupted,
+    NotOurs,
+    OperationFailed,
+    ProvisionError,
+    SeveralFailed,
+)
+from provision.gcp import Gcp
+from provision.plan import Plan, Row
+from provision.step import Body, Change, FactBook, Operation, Owner, Ref
+from provision.walk import Outcome, walk
+from state.journal import Journal
+from state.ledger import Deed, Ledger, Record
+
+T = TypeVar("T")
+
+ACTS = 5
+"""Calls towards one goal before it counts as not reachable; each has an intent of its own."""
+
+RENEWABLE_CODES = (4, 13)
+"""Failures of a deployment that Google's own tools answer with a new version id."""
+
+FIRST_POLL, SLOWEST_POLL = 0.25, 10.0
+"""Seconds between two looks at an operation: short at first, then longer and longer."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """One change that a run has made, for the report."""
+
+    verb: str
+    step: str
+    ref: Ref
+    seconds: float
+
+
+@dataclass
+class Engine:
+    """What every run has.
+
+    Args:
+        plan: The table of steps.
+        gcp: The clients.
+        journal: The open ledger.
+        run: This run's id.
+        clock: Whose time passes.
+        runner: The IAM member that runs it; empty when unknown.
+        stop: Once set, nothing new is started and waiting ends.
+        doing: Told what is being worked on, for a rival that waits for the lease.
+        workers: Rows that may be worked on side by side.
+    """
+
+    plan: Plan
+    gcp: Gcp
+    journal: Journal
+    run: str
+    clock: Clock
+    runner: str = ""
+    stop: threading.Event = field(default_factory=threading.Event)
+    doing: Callable[[str], None] = lambda what: None
+    workers: int = 8
+    done: list[Done] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.log = structlog.get_logger().bind(run=self.run)
+        self.facts = FactBook()
+        self.circumstances = retry.Circumstances(self.journal.ledger.project_number)
+        self._declared: set[Ref] = set()
+
+    # up
+
+    def up(self, config: Config) -> None:
+        """Bring everything that the table declares into being, then take away what it no longer declares.
+
+        Raises:
+            ProvisionError: What a row could not do; rows that do not need it were done all the same.
+        """
+        outcome = walk(self.plan.needs(), lambda name: self._visit(config, name), workers=self.workers, stop=self.stop)
+        if outcome.failed and all(self._renewable(name, error) for name, error in outcome.failed.items()):
+            # Everything else stands by now, the database too, for which a deployment may have waited in vain.
+            for name in outcome.failed:
+                self._renew(self.plan[name])
+            left = {*outcome.failed, *outcome.skipped}
+            needs = {name: above for name, above in self.plan.needs().items() if name in left}
+            outcome = walk(needs, lambda name: self._visit(config, name), workers=self.workers, stop=self.stop)
+        self.raise_for(outcome)
+        self._prune()
+
+    def _visit(self, config: Config, name: str) -> None:
+        row = self.plan[name]
+        self.doing(row.title)
+        for _ in range(ACTS):
+            try:
+                for ref, body in row.step.declare(self.deployment(config), self.facts).items():
+                    self._declared.add(ref)
+                    self._learn(row, self._converge(row, ref, body))
+                return
+            except CannotChangeInPlace:
+                if not row.renews:
+                    raise
+                self._renew(row)
+        raise DidNotSettle(f"{row.title}: still cannot be made after {ACTS} new ids")
+
+    def deployment(self, config: Config) -> Deployment:
+        """What the steps declare from, as the ledger knows it now."""
+        ledger = self.journal.ledger
+        return Deployment(config, ledger.deployment, ledger.salt, ledger.project_number, ledger.counters, self.runner)
+
+    def _renewable(self, name: str, error: Exception) -> bool:
+        return self.plan[name].renews and isinstance(error, OperationFailed) and error.code in RENEWABLE_CODES
+
+    def _renew(self, row: Row) -> None:
+        def count(ledger: Ledger) -> None:
+            ledger.counters[row.name] = ledger.counters.get(row.name, 0) + 1
+
+        self.log.info("row.renewed", step=row.name)
+        self.journal.commit(count)
+
+    def _learn(self, row: Row, live: Body) -> None:
+        facts = row.step.facts(live)
+        if facts is None:
+            return
+        self.facts.add(facts)
+        body = facts.model_dump(mode="json")
+        if self.journal.ledger.facts.get(row.name) != body:
+            self.journal.commit(lambda ledger: ledger.facts.update({row.name: body}))
+
+    # the one path
+
+    def _converge(self, row: Row, ref: Ref, body: Body) -> Body:
+        """Make one ref what its body says; returns it as it is then."""
+        self._resume(ref)
+        return self._patiently(f"{row.title} ({ref})", lambda: self._settle(row, ref, body))
+
+    def _settle(self, row: Row, ref: Ref, body: Body) -> Body:
+        record = self.journal.ledger.records.get(ref)
+        applied = record.body if record else {}
+        deed: Deed | None = None
+        acted: list[Change] | None = None
+        since = self.clock.monotonic()
+        for acts in range(ACTS + 1):
+            while True:
+                live = self._read(row, ref)
+                if live is not None and deed is None:
+                    self._claim(row, ref, live)
+                changes = None if live is None else self._differences(row, body, live, applied)
+                if live is not None and not changes:
+                    self._conclude(row, ref, body, deed)
+                    return live
+                # What Google has accepted may show only later: read again for the documented time, do not act again.
+                if deed is None or changes != acted or self.clock.monotonic() - since >= row.settles:
+                    break
+                self._pause(min(2.0, row.settles / 10))
+            if acts == ACTS:
+                break
+            last: dict[str, Body | Deed | None] = {"done": deed, "body": applied} if deed else {}
+            deed = self._act(row, ref, body, live, changes or [], **last)
+            applied, acted, since = compare.merged(applied, body), changes, self.clock.monotonic()
+        raise DidNotSettle(f"{ref} still differs: {'; '.join(map(str, changes or [])) or 'it is not there'}")
+
+    def _differences(self, row: Row, body: Body, live: Body, applied: Body) -> list[Change]:
+        return compare.differences(body, live, applied, at_least=row.at_least, write_only=row.write_only)
+
+    def _claim(self, row: Row, ref: Ref, live: Body) -> None:
+        """Make sure that a thing that is there is ours, or may be adopted, before it is touched."""
+        record = self.journal.ledger.records.get(ref)
+        if record is not None and record.done is not None:
+            return
+        match row.step.owner(live, self.journal.ledger.deployment):
+            case Owner.FOREIGN:
+                raise NotOurs(f"{ref} exists already and does not carry our mark ({row.title})")
+            case Owner.SHARED if record is None:
+                self._put(row, ref, adopted=True)
+                self.log.info("resource.adopted", step=row.name, ref=ref)
+            case _:
+                pass
+
+    def _act(
+        self, row: Row, ref: Ref, body: Body, live: Body | None, changes: list[Change], **last: Body | Deed | None
+    ) -> Deed:
+        """Make one call; last is what the call before it left to be written down: its deed and what it applied."""
+        if self.stop.is_set():
+            raise Interrupted("the run was stopped")
+        begun = self.clock.monotonic()
+        verb = "create" if live is None else "update"
+        before = None if live is None else compare.managed(live, body)
+        deed = self._deed(verb, before=before, after=body)
+        self._put(row, ref, pending=deed, **last)
+        self.log.debug(
+            "resource.change", step=row.name, ref=ref, verb=verb, changes=[str(change) for change in changes]
+        )
+        if live is None:
+            operation = row.step.create(self.gcp, ref, body)
+        else:
+            operation = row.step.update(self.gcp, ref, body, changes)
+        self._follow(ref, operation)
+        self.circumstances.granted |= ref.endswith("/iamPolicy")
+        self.circumstances.enabled |= ref.endswith("/services")
+        self._report(verb, row, ref, begun)
+        return deed
+
+    def _conclude(self, row: Row, ref: Ref, body: Body, deed: Deed | None) -> None:
+        record = self.journal.ledger.records.get(ref)
+        if deed is None and record is not None and record.pending is None and record.done and record.body == body:
+            return
+        # What we found made already, by a run that died before it could say so, was made by its intent.
+        deed = deed or (record.pending or record.done if record else None) or self._deed("create", None, body)
+        self._put(row, ref, pending=None, done=deed, body=body)
+
+    # down
+
+    def remove(self, row: Row, record: Record) -> None:
+        """Take one recorded resource away, when it is ours; its record goes with it.
+
+        Raises:
+            NotOurs: The thing under this name does not carry our mark any more.
+        """
+        self.doing(f"removing {record.ref}")
+        self._resume(record.ref)
+        self._patiently(f"removing {record.ref}", lambda: self._dismantle(row, record))
+        self.journal.commit(lambda ledger: ledger.records.__delitem__(record.ref))
+
+    def _dismantle(self, row: Row, record: Record) -> None:
+        delete = row.step.delete
+        for _ in range(ACTS):
+            live = self._read(row, record.ref)
+            if live is None or not compare.remains(record.body, live):
+                return
+            if row.step.owner(live, self.journal.ledger.deployment) is Owner.FOREIGN:
+                raise NotOurs(
+                    f"{record.ref} does not carry our mark any more, so it is left alone",
+                    hint="Remove it yourself if nobody needs it, then run the same command again.",
+                )
+            if self.stop.is_set():
+                raise Interrupted("the run was stopped")
+            begun = self.clock.monotonic()
+            deed = self._deed("delete", before=compare.managed(live, record.body), after=None)
+            self._put(row, record.ref, pending=deed)
+            try:
+                self._follow(record.ref, delete(self.gcp, record.ref, live, record.body))
+            except OperationFailed as error:
+                refused = getattr(row.step, "delete_refused", None)
+                if refused is None or delete is refused:
+                    raise
+                self.log.info("resource.refused", ref=record.ref, why=str(error))
+                delete = refused
+            else:
+                self._report("delete", row, record.ref, begun)
+        raise DidNotSettle(f"{record.ref} is still there after {ACTS} attempts to delete it")
+
+    def _prune(self) -> None:
+        """Take away what no row declares any more, dependants first; the newest of a row may be kept for a rollback."""
+        for row in reversed(list(self.plan)):
+            records = [record for record in self.journal.ledger.records.values() if record.step == row.name]
+            records.sort(key=lambda record: record.done.serial if record.done else 0, reverse=True)
+            undeclared = [record for record in records if record.ref not in self._declared]
+            kept = max(0, row.keep_last - (len(records) - len(undeclared)))
+            for record in undeclared[kept:]:
+                if record.adopted or record.protected or record.keep:
+                    continue
+                self.remove(row, record)
+
+    # what all of them do
+
+    def _patiently(self, what: str, act: Callable[[], T]) -> T:
+        def told(why: str, seconds: float) -> None:
+            self.log.info("waiting", what=what, why=why, seconds=round(seconds, 1))
+            if self.stop.is_set():
+                raise Interrupted("the run was stopped")
+
+        try:
+            return retry.patiently(self.clock, self.circumstances, told)(act)
+        except ProvisionError:
+            raise
+        except Exception as error:
+            explained = retry.explained(error, what)
+            if explained is error:
+                raise
+            raise explained from error
+
+    def _read(self, row: Row, ref: Ref) -> Body | None:
+        try:
+            return row.step.read(self.gcp, ref)
+        except Exception as error:
+            if retry.absent(error):
+                return None
+            raise
+
+    def _resume(self, ref: Ref) -> None:
+        """Wait for what an earlier run had under way; how it ended is read from the resource."""
+        record = self.journal.ledger.records.get(ref)
+        if record and record.pending and record.pending.operation:
+            self.log.info("operation.resumed", ref=ref, operation=record.pending.operation)
+            try:
+                self._wait(record.pending.operation)
+            except OperationFailed as error:
+                self.log.warning("operation.failed", ref=ref, why=str(error))
+
+    def _follow(self, ref: Ref, operation: Operation | None) -> None:
+        if operation is None:
+            return
+
+        def name(ledger: Ledger) -> None:
+            pending = ledger.records[ref].pending
+            if pending is not None:
+                pending.operation = operation
+
+        self.journal.commit(name)
+        self._wait(operation)
+
+    def _wait(self, operation: Operation) -> None:
+        pause = FIRST_POLL
+        while not self._patiently(f"waiting for {operation}", lambda: self._over(operation)):
+            self._pause(pause)
+            pause = min(pause * 1.5, SLOWEST_POLL)
+
+    def _over(self, operation: Operation) -> bool:
+        try:
+            return operations.poll(self.gcp, operation)
+        except OperationFailed:
+            raise
+        except Exception as error:
+            if retry.absent(error):
+                return True  # purged: it ended long ago
+            raise
+
+    def _pause(self, seconds: float) -> None:
+        if self.stop.is_set():
+            raise Interrupted("the run was stopped; what Google is working on goes on there")
+        self.clock.sleep(seconds)
+
+    def _deed(self, verb: str, before: Body | None, after: Body | None) -> Deed:
+        serial, at = self.journal.ledger.serial + 1, self.clock.now().isoformat(timespec="seconds")
+        return Deed.model_validate(
+            {"verb": verb, "run": self.run, "serial": serial, "at": at, "before": before, "after": after}
+        )
+
+    def _put(self, row: Row, ref: Ref, **changed: object) -> None:
+        """Write fields of a record, making it when it is new."""
+
+        def put(ledger: Ledger) -> None:
+            record = ledger.records.get(ref) or Record(ref=ref, step=row.name, needs=list(row.needs))
+            ledger.records[ref] = record.model_copy(update=changed)
+
+        self.journal.commit(put)
+
+    def _report(self, verb: str, row: Row, ref: Ref, begun: float) -> None:
+        seconds = self.clock.monotonic() - begun
+        self.done.append(Done(verb, row.name, ref, seconds))
+        past = {"create": "created", "update": "updated", "delete": "deleted"}[verb]
+        self.log.info(f"resource.{past}", step=row.name, ref=ref, seconds=round(seconds, 1))
+
+    def raise_for(self, outcome: Outcome) -> None:
+        """Raise what a walk met, if anything."""
+        if self.stop.is_set():
+            raise Interrupted("the run was stopped; what Google is working on goes on there")
+        problems = [error for error in outcome.failed.values() if isinstance(error, ProvisionError)]
+        for error in outcome.failed.values():
+            if not isinstance(error, ProvisionError):
+                raise error
+        if len(problems) == 1:
+            raise problems[0]
+        if problems:
+            raise SeveralFailed(problems)

@@ -1,0 +1,190 @@
+"""What can go wrong, one class per thing the user would do differently; each says what to type next.
+
+Only the command line catches these. The exit code of each is the one that docs/reference/exit-codes.md promises.
+"""
+
+from collections.abc import Iterable
+
+
+class ProvisionError(Exception):
+    """An error that the user can act on: what happened and why is the message, what to do next is the hint."""
+
+    exit_code = 1
+    hint = ""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        if hint:
+            self.hint = hint
+
+
+# The user's input
+
+
+class BadConfig(ProvisionError):
+    """A setting is missing, unknown or has a value that cannot work; nothing was touched."""
+
+    exit_code = 3
+    hint = "Correct it in provision.toml; every setting is described in docs/reference/configuration.md."
+
+
+class BadUsage(ProvisionError):
+    """The command line asks for something that it cannot mean; nothing was touched."""
+
+    exit_code = 3
+    hint = "See python -m provision --help."
+
+
+class NothingDeployed(ProvisionError):
+    """There is no ledger where the command was told to look."""
+
+    exit_code = 3
+    hint = "Run python -m provision up first, or say where the ledger is with --project or --state."
+
+
+# The state of the cloud
+
+
+class NotOurs(ProvisionError):
+    """Something is there under a name that we would use, and it does not carry our mark."""
+
+    exit_code = 5
+    hint = "Choose another env or name in provision.toml, or remove the thing yourself if nobody needs it."
+
+
+class WrongRegion(ProvisionError):
+    """The project's App Engine application lies in another region, for ever."""
+
+    exit_code = 5
+    hint = "Set region in provision.toml to the application's region, or use another project."
+
+
+class ProjectNotUsable(ProvisionError):
+    """The project does not exist, is not visible to the caller, or is about to be deleted."""
+
+    exit_code = 5
+    hint = "Check the project id and that your account may see the project (resourcemanager.projects.get)."
+
+
+class StateBucketTaken(ProvisionError):
+    """The bucket that would hold the ledger belongs to somebody else."""
+
+    exit_code = 5
+    hint = "Name another place for the ledger with --state gs://BUCKET/PREFIX."
+
+
+class ApiDisabled(ProvisionError):
+    """A Google API is off for the project that pays for the call, and waiting would not help."""
+
+    exit_code = 5
+    hint = "Set the quota project of your credentials to the deployed project and run the command again."
+
+
+class NeedsCustomClient(ProvisionError):
+    """Google refuses its managed OAuth client for this project, which typically has no organization."""
+
+    exit_code = 5
+    hint = "Make an OAuth client by hand, then set door.client_id and door.client_secret_file in provision.toml."
+
+
+class QuotaExceeded(ProvisionError):
+    """A quota of the project is used up; waiting would not help."""
+
+    hint = (
+        "Ask for a higher quota in the console (IAM & Admin, Quotas) or free what uses it, then run the command again."
+    )
+
+
+class PermissionDenied(ProvisionError):
+    """The caller lacks a permission."""
+
+    hint = "Ask an owner of the project for the missing role, then run the same command again."
+
+
+# The run
+
+
+class LockedByAnotherRun(ProvisionError):
+    """Another run holds the lease of this deployment."""
+
+    exit_code = 4
+    hint = "Wait until it has ended, or give this command a longer --lock-timeout."
+
+
+class LostTheLease(ProvisionError):
+    """Another run has taken over while this one could not reach Cloud Storage; nothing more was changed."""
+
+    exit_code = 4
+    hint = "Look what the other run does (python -m provision status), then run the same command again."
+
+
+class LedgerUnreadable(ProvisionError):
+    """The ledger cannot be read by this version of the program."""
+
+    exit_code = 3
+    hint = "Use the newest version of this program, or restore an older generation of the object in Cloud Storage."
+
+
+class OperationFailed(ProvisionError):
+    """Google took the request and its long-running operation failed.
+
+    Args:
+        message: What the operation says of itself.
+        code: A google.rpc code (4 deadline, 7 permission, 9 failed precondition, 13 internal) or an API's own word.
+    """
+
+    hint = "Run the same command again; what was done already stays done."
+
+    def __init__(self, message: str, *, code: int | str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+
+
+class DidNotSettle(ProvisionError):
+    """A change was accepted, and the field still shows another value after the documented time."""
+
+    hint = "Run python -m provision drift in a few minutes; if it still differs, somebody else may be changing it."
+
+
+class CannotChangeInPlace(ProvisionError):
+    """A field differs that Google does not let anybody change on an existing resource."""
+
+    exit_code = 5
+    hint = "Put the setting back, or take the deployment down and up again."
+
+
+class GoogleRefused(ProvisionError):
+    """Google answered with an error that neither waiting nor trying again would heal."""
+
+    hint = "Read Google's words above; run the same command again once the cause is gone."
+
+
+class NoAnswer(ProvisionError):
+    """Google could not be reached, or kept answering that it is not available."""
+
+    hint = "Check the network, then run the same command again."
+
+
+class Interrupted(ProvisionError):
+    """The user stopped the run; what had begun goes on at Google and is picked up by the next run."""
+
+    exit_code = 130
+    hint = "Run the same command again to go on."
+
+
+class SeveralFailed(ProvisionError):
+    """More than one independent row failed; all are told at once."""
+
+    def __init__(self, errors: Iterable[ProvisionError]) -> None:
+        self.errors = tuple(errors)
+        super().__init__("\n".join(str(error) for error in self.errors), hint=self.errors[0].hint)
+        self.exit_code = max(error.exit_code for error in self.errors)
+
+
+# This machine
+
+
+class LocalFailed(ProvisionError):
+    """The emulator on this machine could not be started or does not answer."""
+
+    hint = "Look into .provision/emulator.log, then run the same command again."

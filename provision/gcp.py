@@ -1,0 +1,193 @@
+"""Every Google client is made here: lazily, per thread where the library needs it, and all through one gate.
+
+Under the emulator, ``https://HOST/PATH`` is served at ``http://127.0.0.1:PORT/HOST/PATH``; nothing else differs.
+"""
+
+import functools
+import json
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    import google.auth.credentials
+    from google.cloud import iam_credentials_v1, resourcemanager_v3, secretmanager_v1
+    from google.cloud.storage import Client as StorageClient
+
+TIMEOUT = 25.0
+"""Seconds that one request may take; the lease is renewed so early that it outlasts one."""
+
+READING_VERBS = (":getIamPolicy", ":testIamPermissions", ":signJwt", ":generateAccessToken", "/entries:list")
+"""POST methods that change nothing."""
+
+Gate = Callable[[str, str], None]
+"""Called before every request with its method and URL; raises to refuse it."""
+
+M = TypeVar("M")
+
+
+def _open_gate(method: str, url: str) -> None:
+    """Let every request pass."""
+
+
+def changes_something(method: str, url: str) -> bool:
+    """Tell a changing request from a reading one."""
+    return method not in {"GET", "HEAD"} and not url.partition("?")[0].endswith(READING_VERBS)
+
+
+class Gcp:
+    """All clients for one project.
+
+    Args:
+        project: The project's id.
+        credentials: Whom to be; Application Default Credentials when None.
+        emulator: Base URL of the emulator, or None for Google.
+        gate: What every request has to pass; the engine sets the lease's check here.
+    """
+
+    def __init__(
+        self,
+        project: str,
+        credentials: "google.auth.credentials.Credentials | None" = None,
+        emulator: str | None = None,
+        gate: Gate | None = None,
+    ) -> None:
+        self.project = project
+        self.emulator = emulator.rstrip("/") if emulator else None
+        self.gate: Gate = gate or _open_gate
+        self._given = credentials
+        self._local = threading.local()
+        self._lock = threading.RLock()
+
+    @functools.cached_property
+    def credentials(self) -> "google.auth.credentials.Credentials":
+        """The credentials of every client, behind the gate."""
+        import google.auth
+
+        from provision.gate import GatedCredentials
+
+        inner = self._given
+        if inner is None:
+            inner, _ = google.auth.default(
+                scopes=["https://www.googleapis.com/auth/cloud-platform"], quota_project_id=None
+            )
+        return GatedCredentials(inner, self._pass_gate)
+
+    # Clients with a transport of their own
+
+    @functools.cached_property
+    def projects(self) -> "resourcemanager_v3.ProjectsClient":
+        """Resource Manager v3, projects."""
+        from google.cloud import resourcemanager_v3
+
+        return self._gapic(resourcemanager_v3.ProjectsClient, "cloudresourcemanager")
+
+    @functools.cached_property
+    def secrets(self) -> "secretmanager_v1.SecretManagerServiceClient":
+        """Secret Manager v1."""
+        from google.cloud import secretmanager_v1
+
+        return self._gapic(secretmanager_v1.SecretManagerServiceClient, "secretmanager")
+
+    @functools.cached_property
+    def credentials_api(self) -> "iam_credentials_v1.IAMCredentialsClient":
+        """IAM Credentials v1: tokens and signatures of service accounts."""
+        from google.cloud import iam_credentials_v1
+
+        return self._gapic(iam_credentials_v1.IAMCredentialsClient, "iamcredentials")
+
+    @functools.cached_property
+    def storage(self) -> "StorageClient":
+        """Cloud Storage, for objects; buckets are described by `buckets`."""
+        from google.cloud.storage import Client
+
+        options = {"api_endpoint": f"{self.emulator}/storage.googleapis.com"} if self.emulator else None
+        return Client(project=self.project, credentials=self.credentials, client_options=options)
+
+    # Clients made from a discovery document
+
+    iam = property(lambda self: self._discovery("iam", "v1"), doc="IAM v1: service accounts.")
+    compute = property(lambda self: self._discovery("compute", "v1", "compute/v1/"), doc="Compute v1: networking.")
+    sql = property(lambda self: self._discovery("sqladmin", "v1"), doc="Cloud SQL Admin v1.")
+    appengine = property(lambda self: self._discovery("appengine", "v1"), doc="App Engine Admin v1.")
+    iap = property(lambda self: self._discovery("iap", "v1"), doc="Identity-Aware Proxy v1.")
+    serviceusage = property(lambda self: self._discovery("serviceusage", "v1"), doc="Service Usage v1.")
+    serviceusage_beta = property(
+        lambda self: self._discovery("serviceusage", "v1beta1"), doc="Service Usage v1beta1: service identities."
+    )
+    servicenetworking = property(lambda self: self._discovery("servicenetworking", "v1"), doc="Service Networking v1.")
+    artifactregistry = property(lambda self: self._discovery("artifactregistry", "v1"), doc="Artifact Registry v1.")
+    cloudbuild = property(lambda self: self._discovery("cloudbuild", "v1"), doc="Cloud Build v1.")
+    billing = property(lambda self: self._discovery("cloudbilling", "v1"), doc="Cloud Billing v1.")
+    orgpolicy = property(lambda self: self._discovery("orgpolicy", "v2"), doc="Organization Policy v2.")
+    logging = property(lambda self: self._discovery("logging", "v2"), doc="Cloud Logging v2.")
+    buckets = property(lambda self: self._discovery("storage", "v1", "storage/v1/"), doc="Cloud Storage v1: buckets.")
+
+    def origin(self, service: str, default_hostname: str) -> str:
+        """Where a service of the App Engine application is reached: scheme, host and, if not the usual one, port.
+
+        Args:
+            service: The service's name.
+            default_hostname: As ``apps.get`` says it; a service is at ``SERVICE-dot-HOSTNAME``
+                (https://cloud.google.com/appengine/docs/flexible/how-requests-are-routed).
+        """
+        if self.emulator:
+            import requests
+
+            asked = {"app": self.project, "service": service}
+            door = requests.get(f"{self.emulator}/emulator/doors", params=asked, timeout=TIMEOUT).json()
+            return f"{door['scheme']}://{door['host']}:{door['port']}"
+        return f"https://{default_hostname}" if service == "default" else f"https://{service}-dot-{default_hostname}"
+
+    def _pass_gate(self, method: str, url: str) -> None:
+        self.gate(method, url)  # looked up at every request: the engine sets it after the clients are made
+
+    def _gapic(self, client: Callable[..., M], name: str) -> M:
+        options = {"api_endpoint": f"{self.emulator}/{name}.googleapis.com"} if self.emulator else None
+        with self._lock:
+            return client(transport="rest", credentials=self.credentials, client_options=options)
+
+    def _discovery(self, name: str, version: str, base: str = "") -> Any:
+        """Build a client once; its requests go out over a connection of their thread: httplib2 is not thread-safe."""
+        built: dict[tuple[str, str], Any] = self.__dict__.setdefault("_built", {})
+        with self._lock:
+            if (name, version) not in built:
+                from googleapiclient import discovery
+
+                endpoint = f"{self.emulator}/{name}.googleapis.com/{base}" if self.emulator else None
+                built[name, version] = discovery.build(
+                    name,
+                    version,
+                    http=self._connection(),
+                    requestBuilder=self._request,
+                    client_options={"api_endpoint": endpoint} if endpoint else None,
+                    static_discovery=True,
+                    cache_discovery=False,
+                )
+        return built[name, version]
+
+    def _request(self, http: Any, *args: Any, **kwargs: Any) -> Any:
+        from googleapiclient.http import HttpRequest
+
+        return HttpRequest(self._connection(), *args, **kwargs)
+
+    def _connection(self) -> Any:
+        if not hasattr(self._local, "http"):
+            import google_auth_httplib2
+            import httplib2
+
+            self._local.http = google_auth_httplib2.AuthorizedHttp(
+                self.credentials, http=httplib2.Http(timeout=TIMEOUT)
+            )
+        return self._local.http
+
+
+def body_of(message: Any) -> dict[str, Any]:
+    """A GAPIC message as the JSON that the API speaks: camelCase, enums by name, unset fields left out."""
+    text = type(message).to_json(message, use_integers_for_enums=False, including_default_value_fields=False)
+    return dict(json.loads(text))
+
+
+def message_of(kind: type[M], body: dict[str, Any]) -> M:
+    """A GAPIC message from the JSON that the API speaks."""
+    return kind.from_json(json.dumps(body))  # type: ignore[attr-defined, no-any-return]  # every proto-plus class has it

@@ -1,0 +1,42 @@
+"""Who runs the command, as an IAM member; and tokens for the front door."""
+
+import json
+import time
+
+from provision.gcp import TIMEOUT, Gcp
+
+TOKENINFO = "https://oauth2.googleapis.com/tokeninfo"
+"""Tells whose an access token is (https://developers.google.com/identity/protocols/oauth2)."""
+
+LIFETIME = 3600
+"""Seconds a token for the door lives: IAP refuses longer ones (https://cloud.google.com/iap/docs/authentication-howto)."""
+
+
+def runner(gcp: Gcp) -> str:
+    """The IAM member whose credentials are in use, such as ``user:ada@example.com``; empty when Google does not say."""
+    import google.auth.transport.requests
+    import requests
+
+    credentials = gcp.credentials
+    if not credentials.valid:
+        credentials.refresh(google.auth.transport.requests.Request())  # type: ignore[no-untyped-call]  # google-auth
+    url = f"{gcp.emulator}/oauth2.googleapis.com/tokeninfo" if gcp.emulator else TOKENINFO
+    answer = requests.post(url, data={"access_token": credentials.token}, timeout=TIMEOUT)
+    email = answer.json().get("email", "") if answer.ok else ""
+    if not email:
+        return ""
+    return f"serviceAccount:{email}" if email.endswith(".gserviceaccount.com") else f"user:{email}"
+
+
+def door_token(gcp: Gcp, account: str, origin: str) -> str:
+    """Sign a token that the front door takes, as a service account and without any key.
+
+    Args:
+        gcp: The clients; the caller needs roles/iam.serviceAccountTokenCreator on the account.
+        account: E-mail of the account, which needs roles/iap.httpsResourceAccessor.
+        origin: Where the server is reached: ``https://mlflow-dot-...``.
+    """
+    now = int(time.time())
+    claims = {"iss": account, "sub": account, "aud": f"{origin}/*", "iat": now, "exp": now + LIFETIME}
+    answer = gcp.credentials_api.sign_jwt(name=f"projects/-/serviceAccounts/{account}", payload=json.dumps(claims))
+    return str(answer.signed_jwt)

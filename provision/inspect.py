@@ -1,0 +1,151 @@
+"""Looks without touching: what changed behind our back, and what `up` would do."""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import Enum
+
+from provision import compare, retry
+from provision.clock import Clock
+from provision.deployment import Deployment
+from provision.gcp import Gcp
+from provision.plan import Plan, Row
+from provision.step import Body, Change, FactBook, FactsUnknown, Owner, Ref
+from state.ledger import Ledger, Record
+
+READERS = 8
+"""Resources that are read side by side."""
+
+
+class Kind(Enum):
+    """What is to be said of a resource."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    DELETE = "delete"
+    LATER = "later"
+    FOREIGN = "foreign"
+    MISSING = "missing"
+    CHANGED = "changed"
+    UNFINISHED = "unfinished"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One difference.
+
+    Args:
+        kind: What it is; the first five are said by a plan, the others by drift.
+        step: The row's name.
+        ref: The resource; the row's name again where the ref is not known yet.
+        changes: The fields that differ.
+        note: What else there is to say.
+    """
+
+    kind: Kind
+    step: str
+    ref: Ref
+    changes: tuple[Change, ...] = ()
+    note: str = ""
+
+
+@dataclass
+class Inspector:
+    """Reads the cloud and compares; writes nothing, neither there nor in the ledger."""
+
+    plan: Plan
+    gcp: Gcp
+    ledger: Ledger
+    clock: Clock
+
+    def drift(self) -> list[Finding]:
+        """List what differs from what we applied last, in the order of the table."""
+        records = [record for row in self.plan for record in self.ledger.records.values() if record.step == row.name]
+        with ThreadPoolExecutor(READERS) as pool:
+            return [finding for finding in pool.map(self._drift_of, records) if finding]
+
+    def pending(self, deployment: Deployment) -> list[Finding]:
+        """List what `up` would do, in the order of the table."""
+        facts = self.known_facts()
+        declared: dict[Ref, tuple[Row, Body]] = {}
+        findings: list[Finding] = []
+        jobs: list[Callable[[], Finding | None]] = []
+        for row in self.plan:
+            try:
+                bodies = row.step.declare(deployment, facts)
+            except FactsUnknown as error:
+                jobs.append(lambda row=row, error=error: Finding(Kind.LATER, row.name, row.name, note=str(error)))  # type: ignore[misc]  # a lambda's defaults bind the loop's values
+                continue
+            declared |= {ref: (row, body) for ref, body in bodies.items()}
+            for ref, body in bodies.items():
+                jobs.append(lambda row=row, ref=ref, body=body: self._pending_of(row, ref, body))  # type: ignore[misc]  # the same
+        with ThreadPoolExecutor(READERS) as pool:
+            findings += [finding for finding in pool.map(lambda job: job(), jobs) if finding]
+        later = {finding.step for finding in findings if finding.kind is Kind.LATER}
+        return findings + [
+            Finding(Kind.DELETE, record.step, ref, note="no longer declared")
+            for ref, record in self.ledger.records.items()
+            if ref not in declared and record.step not in later and not self._kept(record, declared)
+        ]
+
+    def known_facts(self) -> FactBook:
+        """The facts that earlier runs have written down."""
+        known = FactBook()
+        for row in self.plan:
+            kind = getattr(row.step, "Facts", None)
+            body = self.ledger.facts.get(row.name)
+            if kind is not None and body is not None:
+                known.add(kind.model_validate(body))
+        return known
+
+    def read(self, row: Row, ref: Ref) -> Body | None:
+        """Read one resource, with patience for what heals by itself; None when it is absent."""
+
+        def once() -> Body | None:
+            try:
+                return row.step.read(self.gcp, ref)
+            except Exception as error:
+                if retry.absent(error):
+                    return None
+                raise
+
+        try:
+            return retry.patiently(self.clock, retry.Circumstances(), lambda why, seconds: None)(once)
+        except Exception as error:
+            explained = retry.explained(error, f"reading {ref}")
+            if explained is error:
+                raise
+            raise explained from error
+
+    def _drift_of(self, record: Record) -> Finding | None:
+        row = self.plan[record.step]
+        live = self.read(row, record.ref)
+        if record.pending is not None:
+            return Finding(
+                Kind.UNFINISHED, row.name, record.ref, note=f"{record.pending.verb} by run {record.pending.run}"
+            )
+        if live is None:
+            return Finding(Kind.MISSING, row.name, record.ref)
+        changes = self._differences(row, record.body, live, record.body)
+        return Finding(Kind.CHANGED, row.name, record.ref, tuple(changes)) if changes else None
+
+    def _pending_of(self, row: Row, ref: Ref, body: Body) -> Finding | None:
+        live = self.read(row, ref)
+        if live is None:
+            return Finding(Kind.CREATE, row.name, ref)
+        record = self.ledger.records.get(ref)
+        if (record is None or record.done is None) and row.step.owner(live, self.ledger.deployment) is Owner.FOREIGN:
+            return Finding(Kind.FOREIGN, row.name, ref, note="exists already and does not carry our mark")
+        changes = self._differences(row, body, live, record.body if record else {})
+        return Finding(Kind.UPDATE, row.name, ref, tuple(changes)) if changes else None
+
+    @staticmethod
+    def _differences(row: Row, body: Body, live: Body, applied: Body) -> list[Change]:
+        return compare.differences(body, live, applied, at_least=row.at_least, write_only=row.write_only)
+
+    def _kept(self, record: Record, declared: Iterable[Ref]) -> bool:
+        """Whether a run keeps an undeclared resource: adopted ones, and the newest of a row that keeps some."""
+        row = self.plan[record.step]
+        peers = [other for other in self.ledger.records.values() if other.step == record.step]
+        peers.sort(key=lambda other: (other.ref in declared, other.done.serial if other.done else 0), reverse=True)
+        return record.adopted or record.protected or record in peers[: row.keep_last]

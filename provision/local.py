@@ -1,0 +1,146 @@
+"""This machine as a cloud: starts and stops the emulator of a folder, which keeps all its data under .provision/."""
+
+import contextlib
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from provision import __version__
+from provision.config import Access, Config
+from provision.errors import LocalFailed
+
+FOLDER = Path(".provision")
+PROJECT = "local-mlflow"
+OWNER = "owner@example.com"
+START_SECONDS, STOP_SECONDS = 30.0, 20.0
+
+
+@dataclass(frozen=True)
+class Emulator:
+    """A running emulator.
+
+    Args:
+        url: Its base URL on loopback.
+        token: The owner's access token.
+        pid: Its process.
+        version: The version of this program that it was started by.
+    """
+
+    url: str
+    token: str
+    pid: int
+    version: str
+
+
+def default_config() -> Config:
+    """What `up --local` deploys when there is no provision.toml."""
+    return Config(project=PROJECT, access=Access(users=(OWNER,)))
+
+
+def find(folder: Path = FOLDER) -> Emulator | None:
+    """Find the emulator of a folder, if it is running and answers."""
+    import requests
+
+    try:
+        note = json.loads((folder / "data" / "emulator.json").read_text(encoding="utf-8"))
+        url = f"http://127.0.0.1:{note['port']}"
+        answer = requests.get(f"{url}/emulator/version", timeout=5).json()
+    except (OSError, ValueError, KeyError, requests.RequestException):
+        return None
+    if answer.get("pid") != note["pid"]:
+        return None  # another folder's emulator has got the port since
+    return Emulator(url, note["token"], note["pid"], answer["version"])
+
+
+def start(project: str, folder: Path = FOLDER) -> Emulator:
+    """Make sure that an emulator of this version runs for the folder and has the project.
+
+    Raises:
+        LocalFailed: It is not installed, or does not come up.
+    """
+    running = find(folder)
+    if running is not None and running.version != __version__:
+        stop(folder)
+        running = None
+    if running is None:
+        running = _launch(folder)
+    _add_project(running, project)
+    return running
+
+
+def stop(folder: Path = FOLDER) -> bool:
+    """Stop the folder's emulator and the machines behind it; all data stays. Returns whether one was running.
+
+    Raises:
+        LocalFailed: It does not end.
+    """
+    running = find(folder)
+    if running is None:
+        return False
+    os.kill(running.pid, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_SECONDS
+    while _alive(running.pid):
+        if time.monotonic() > deadline:
+            raise LocalFailed(f"The emulator (process {running.pid}) does not end.", hint=f"kill {running.pid}")
+        time.sleep(0.05)
+    return True
+
+
+def _launch(folder: Path) -> Emulator:
+    missing = [
+        name for name in ("starlette", "uvicorn", "mlflow", "psycopg2") if importlib.util.find_spec(name) is None
+    ]
+    if missing:
+        raise LocalFailed(
+            f"--local needs {', '.join(missing)}, which is not installed.",
+            hint="pip install -c constraints.txt -e '.[local]'",
+        )
+    folder.mkdir(exist_ok=True)
+    (folder / ".gitignore").write_text("*\n", encoding="utf-8")
+    data, log = folder / "data", folder / "emulator.log"
+    command = [sys.executable, "-m", "provision.emulator", "--data", str(data), "--profile", "local"]
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+        )
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise LocalFailed(f"The emulator ended with code {process.returncode}; its last words:\n{_tail(log)}")
+        found = find(folder)
+        if found is not None and found.pid == process.pid:
+            return found
+        time.sleep(0.05)
+    raise LocalFailed(f"The emulator did not come up within {START_SECONDS:.0f} s; its last words:\n{_tail(log)}")
+
+
+def _add_project(emulator: Emulator, project: str) -> None:
+    """Seed the project with billing and no API switched on, as a new one is; nothing happens when it is there."""
+    import requests
+
+    requests.post(
+        f"{emulator.url}/emulator/projects",
+        json={"projectId": project, "services": []},
+        headers={"X-Emulator-Token": emulator.token},
+        timeout=10,
+    ).raise_for_status()
+
+
+def _alive(pid: int) -> bool:
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)  # reap it when it is our own child
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _tail(log: Path, lines: int = 15) -> str:
+    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])

@@ -1,0 +1,103 @@
+"""The table of steps as data: which row needs which, checked when it is built."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from provision.step import Step
+
+
+@dataclass(frozen=True)
+class Row:
+    """One step and what the engine must know of it.
+
+    Args:
+        step: The module.
+        needs: Rows above it that must be done first.
+        at_least: Fields, dotted, of which the cloud may hold more than we declare: a number may be larger, a list or a
+            policy's bindings may hold foreign items.
+        write_only: Fields, dotted, that the API never returns; compared with what the ledger says we applied last.
+        settles: Seconds within which a change that Google has accepted shows in a read, as documented.
+        dies_with: The row whose deletion takes this one along.
+        keep_last: How many refs of this row are kept, counting the declared one.
+        data: Holds data of the users: `down` keeps it unless it is empty or --delete-data is given.
+        renews: What cannot be changed in place is made anew under the next id instead of refused.
+    """
+
+    step: Step
+    needs: tuple[str, ...] = ()
+    at_least: tuple[str, ...] = ()
+    write_only: tuple[str, ...] = ()
+    settles: float = 0
+    dies_with: str | None = None
+    keep_last: int = 1
+    data: bool = False
+    renews: bool = False
+
+    @property
+    def name(self) -> str:
+        """The module's own name, as the ledger knows the step."""
+        return self.step.__name__.rpartition(".")[2]
+
+    @property
+    def title(self) -> str:
+        """What the row makes, for the user: the first line of the module's docstring."""
+        return (self.step.__doc__ or "").strip().partition("\n")[0].rstrip(".")
+
+
+def row(
+    step: Step,
+    *needs: Step,
+    at_least: tuple[str, ...] = (),
+    write_only: tuple[str, ...] = (),
+    settles: float = 0,
+    dies_with: Step | None = None,
+    keep_last: int = 1,
+    data: bool = False,
+    renews: bool = False,
+) -> Row:
+    """Write one line of the table; see Row for the arguments."""
+    return Row(
+        step=step,
+        needs=tuple(_name(other) for other in needs),
+        at_least=at_least,
+        write_only=write_only,
+        settles=settles,
+        dies_with=_name(dies_with) if dies_with else None,
+        keep_last=keep_last,
+        data=data,
+        renews=renews,
+    )
+
+
+class Plan:
+    """All rows in order: read downwards for `up`, upwards for `down`.
+
+    Raises:
+        ValueError: A row stands twice, needs a row that is not above it, or has no docstring.
+    """
+
+    def __init__(self, rows: tuple[Row, ...]) -> None:
+        self.rows: dict[str, Row] = {}
+        for line in rows:
+            if line.name in self.rows:
+                raise ValueError(f"{line.name} stands in the table twice")
+            above = {*line.needs, *([line.dies_with] if line.dies_with else [])}
+            if missing := sorted(above - self.rows.keys()):
+                raise ValueError(f"{line.name} needs {', '.join(missing)}, which must stand above it")
+            if not line.title:
+                raise ValueError(f"{line.name} has no docstring to tell the user what it makes")
+            self.rows[line.name] = line
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows.values())
+
+    def __getitem__(self, name: str) -> Row:
+        return self.rows[name]
+
+    def needs(self) -> dict[str, tuple[str, ...]]:
+        """The graph: by row name, the names of the rows that it needs."""
+        return {line.name: line.needs for line in self}
+
+
+def _name(step: Step) -> str:
+    return step.__name__.rpartition(".")[2]

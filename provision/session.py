@@ -1,0 +1,161 @@
+"""Opens a deployment: takes the lease, opens the ledger, and hands out an engine; or lets one look."""
+
+import contextlib
+import getpass
+import secrets
+import string
+from collections.abc import Callable, Iterator
+
+from provision import errors
+from provision.bootstrap import Project
+from provision.clock import Clock
+from provision.config import Config
+from provision.engine import Engine
+from provision.gcp import Gcp, changes_something
+from provision.plan import Plan
+from state import errors as state_errors
+from state.gcs import GcsStore
+from state.journal import Journal, read_ledger
+from state.ledger import Ledger
+from state.lock import Lease
+from state.store import Store
+
+
+@contextlib.contextmanager
+def reading(gcp: Gcp, store: Store) -> Iterator[Ledger]:
+    """The ledger as it is now, for commands that change nothing: every changing request is refused meanwhile.
+
+    Raises:
+        NothingDeployed: There is no ledger.
+        LedgerUnreadable: It is damaged, or of a newer version.
+    """
+    with _in_words_of_ours():
+        ledger = read_ledger(store)
+    if ledger is None:
+        raise errors.NothingDeployed(f"There is no ledger at {store}.")
+    with read_only(gcp):
+        yield ledger
+
+
+@contextlib.contextmanager
+def read_only(gcp: Gcp) -> Iterator[None]:
+    """Refuse every request that would change something, as long as this is entered."""
+
+    def refuse(method: str, url: str) -> None:
+        if changes_something(method, url):
+            raise AssertionError(f"a command that only looks tried to {method} {url}")
+
+    before, gcp.gate = gcp.gate, refuse
+    try:
+        yield
+    finally:
+        gcp.gate = before
+
+
+@contextlib.contextmanager
+def changing(
+    plan: Plan,
+    gcp: Gcp,
+    store: Store,
+    clock: Clock,
+    *,
+    initial: Callable[[], Ledger],
+    runner: str = "",
+    lock_timeout: float | None = None,
+    told: Callable[[errors.LockedByAnotherRun], None] = lambda waiting: None,
+) -> Iterator[Engine]:
+    """Hold the lease and the open ledger, and hand out an engine whose every change is fenced by both.
+
+    Args:
+        plan: The table of steps.
+        gcp: The clients; every changing request through them checks the lease while this is entered.
+        store: Where the ledger lies.
+        clock: Whose time passes.
+        initial: Makes the first ledger; may raise when there must be one.
+        runner: The IAM member that runs it.
+        lock_timeout: Seconds to wait for another run; the lease and its margin when None.
+        told: Called while waiting for another run.
+
+    Raises:
+        LockedByAnotherRun: Another run holds the lease to the end of the wait.
+        LostTheLease: Another run has taken over.
+        LedgerUnreadable: The ledger is damaged, or of a newer version.
+    """
+    run = new_run(clock)
+    with _in_words_of_ours():
+        lease = Lease(
+            store,
+            run=run,
+            who=runner or getpass.getuser(),
+            lock_timeout=lock_timeout,
+            on_wait=lambda locked: told(_locked(locked)),
+        )
+        with lease:
+            journal = Journal(store)
+            journal.open(run, initial)
+
+            def fence(method: str, url: str) -> None:
+                if changes_something(method, url) and not _is_of(store, url):
+                    lease.check()
+
+            def doing(what: str) -> None:
+                lease.doing = what
+
+            before, gcp.gate = gcp.gate, fence
+            try:
+                yield Engine(plan, gcp, journal, run, clock, runner, doing=doing)
+            finally:
+                gcp.gate = before
+                journal.flush()
+
+
+def new_run(clock: Clock) -> str:
+    """Name a run: when it began, and four letters so that two of the same second differ."""
+    return f"{clock.now():%Y%m%dT%H%M%SZ}-{''.join(secrets.choice(string.ascii_lowercase) for _ in range(4))}"
+
+
+def new_salt() -> str:
+    """Make a suffix for names: a letter, then letters and digits."""
+    tail = "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(3))
+    return secrets.choice(string.ascii_lowercase) + tail
+
+
+def first_ledger(project: Project, config: Config) -> Ledger:
+    """Make the ledger of a deployment that does not exist yet."""
+    return Ledger(
+        deployment=secrets.token_hex(4),
+        salt=new_salt(),
+        env=config.env,
+        project=project.id,
+        project_number=project.number,
+        region=config.region,
+    )
+
+
+def _is_of(store: Store, url: str) -> bool:
+    """Whether a request is the ledger's or the lease's own: those are fenced by generation."""
+    bucket = str(store).removeprefix("gs://").partition("/")[0]
+    return isinstance(store, GcsStore) and f"/b/{bucket}/" in url
+
+
+def _locked(locked: state_errors.Locked) -> errors.LockedByAnotherRun:
+    holder = locked.holder
+    return errors.LockedByAnotherRun(
+        f"Run {holder.run} of {holder.who} on {holder.host} (process {holder.pid}) holds the lease since {holder.since}"
+        f" and is busy with: {holder.doing or 'starting'}. Its last sign of life was {locked.quiet:.0f} s ago."
+    )
+
+
+@contextlib.contextmanager
+def _in_words_of_ours() -> Iterator[None]:
+    """Translate the errors of the state package into those that the command line shows."""
+    try:
+        yield
+    except state_errors.Locked as error:
+        raise _locked(error) from error
+    except (state_errors.Fenced, state_errors.LeaseLost) as error:
+        raise errors.LostTheLease(str(error)) from error
+    except (state_errors.NewerSchema, state_errors.DamagedLedger) as error:
+        raise errors.LedgerUnreadable(str(error)) from error
+    except (state_errors.NotSaved, state_errors.Unclear, state_errors.TooFast) as error:
+        raise errors.NoAnswer(f"The ledger could not be read or saved: {error}") from error

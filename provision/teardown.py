@@ -1,0 +1,109 @@
+"""Takes a deployment away in reverse order, from the ledger alone, and tells what stays and why."""
+
+from dataclasses import dataclass
+
+from provision import step
+from provision.engine import Engine
+from provision.plan import Row
+from provision.step import Contents, Ref
+from provision.walk import walk
+from state.ledger import Ledger, Record
+
+
+@dataclass(frozen=True)
+class Stays:
+    """Something that `down` leaves behind."""
+
+    ref: Ref
+    why: str
+
+
+def data_at_risk(engine: Engine) -> dict[Ref, Contents]:
+    """What data of the users the deployment holds, by the resource that holds it."""
+    found: dict[Ref, Contents] = {}
+    for record in engine.journal.ledger.records.values():
+        row = engine.plan[record.step]
+        contents = row.step.contents(engine.gcp, record.ref) if row.data and not record.adopted else None
+        if contents is not None and contents.objects:
+            found[record.ref] = contents
+    return found
+
+
+class Teardown:
+    """One `down`.
+
+    Args:
+        engine: The engine of this run.
+        new_salt: A fresh suffix for the next deployment's names: deleted ones stay reserved at Google for a while.
+        delete_data: Whether data of the users goes too.
+    """
+
+    def __init__(self, engine: Engine, new_salt: str, *, delete_data: bool) -> None:
+        self._engine = engine
+        self._new_salt = new_salt
+        self._spared = {} if delete_data else data_at_risk(engine)
+        self.stays: list[Stays] = []
+
+    def run(self) -> list[Stays]:
+        """Take everything away that is ours; what cannot or must not go is released from the ledger and returned.
+
+        Raises:
+            ProvisionError: What could not be removed; what does not stand in its way was removed all the same.
+        """
+        plan = self._engine.plan
+        rows = {row.name for row in plan if self._records(row)}
+        after: dict[str, list[str]] = {name: [] for name in rows}
+        for row in plan:
+            for other in {*row.needs, *([row.dies_with] if row.dies_with else [])}:
+                if row.name in rows and other in rows:
+                    after[other].append(row.name)
+        outcome = walk(after, self._visit, workers=self._engine.workers, stop=self._engine.stop)
+        self._engine.raise_for(outcome)
+        self._engine.journal.commit(self._start_afresh)
+        return sorted(self.stays, key=lambda item: item.ref)
+
+    def _visit(self, name: str) -> None:
+        row = self._engine.plan[name]
+        if row.dies_with and self._all_go(self._engine.plan[row.dies_with]):
+            return  # goes with what it lies in, and its record with that one's
+        for record in self._records(row):
+            why = self._reason_to_keep(row, record)
+            if why is None:
+                self._engine.remove(row, record)
+                if row.step.LEAVES:
+                    self.stays.append(Stays(record.ref, row.step.LEAVES))
+            else:
+                self.stays.append(Stays(record.ref, why))
+                self._engine.journal.commit(lambda ledger, ref=record.ref: _forget(ledger, ref))  # type: ignore[misc]  # a default binds the loop's value
+        for child in self._engine.plan:
+            if child.dies_with == name:
+                for record in self._records(child):
+                    self._engine.journal.commit(lambda ledger, ref=record.ref: _forget(ledger, ref))  # type: ignore[misc]  # the same
+
+    def _reason_to_keep(self, row: Row, record: Record) -> str | None:
+        if record.ref in self._spared:
+            contents = self._spared[record.ref]
+            return f"holds {contents.objects} objects, {contents.bytes} bytes; --delete-data removes them too"
+        if record.protected:
+            return "is protected by the config that was applied last"
+        if row.step.delete is step.keep:
+            return row.step.LEAVES or "is never deleted"
+        if record.adopted:
+            return "was there before us"
+        return None
+
+    def _all_go(self, row: Row) -> bool:
+        records = self._records(row)
+        return bool(records) and all(self._reason_to_keep(row, record) is None for record in records)
+
+    def _records(self, row: Row) -> list[Record]:
+        return [record for record in self._engine.journal.ledger.records.values() if record.step == row.name]
+
+    def _start_afresh(self, ledger: Ledger) -> None:
+        ledger.facts.clear()
+        ledger.counters.clear()
+        ledger.salt = self._new_salt
+
+
+def _forget(ledger: Ledger, ref: Ref) -> None:
+    ledger.records.pop(ref, None)
