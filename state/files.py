@@ -1,6 +1,7 @@
 """Blobs in a folder of this machine: for `--state ./file.json` and for tests."""
 
 import fcntl
+import glob
 import hashlib
 import os
 import time
@@ -84,25 +85,27 @@ class FileStore:
     def list(self, prefix: str = "") -> list[str]:
         """See `Store`."""
         folder = self._path.parent if self._alone else self._path
-        files = (file.relative_to(folder) for file in folder.rglob("*") if file.is_file())
-        names = (self._name(file.as_posix()) for file in files if not any(part.startswith(".") for part in file.parts))
-        return sorted(name for name in names if name is not None and name.startswith(prefix))
+        ours = glob.escape(self._path.name)
+        patterns = (ours, f"{ours}.*", f"{ours}.*/**/*") if self._alone else ("**/*",)
+        found = {file.relative_to(folder) for pattern in patterns for file in folder.glob(pattern) if file.is_file()}
+        names = [self._name(file.as_posix()) for file in found if not any(part.startswith(".") for part in file.parts)]
+        return sorted(name for name in names if name.startswith(prefix))
 
     def _file(self, name: str) -> Path:
         if not self._alone:
             return self._path / name
         if name == _LEDGER:
             return self._path
-        return self._path.with_name(f"{self._path.name}.{'lease' if name == _LEASE else name}")
+        return self._path.parent / f"{self._path.name}.{'lease' if name == _LEASE else name}"
 
-    def _name(self, file: str) -> str | None:
-        """The name of the blob that lies in a file, None for a file that is not ours."""
+    def _name(self, file: str) -> str:
+        """The name of the blob that lies in a file: the other way round."""
         if not self._alone:
             return file
-        own, dot, name = file.partition(f"{self._path.name}.")
         if file == self._path.name:
             return _LEDGER
-        return None if own or not dot else _LEASE if name == "lease" else name
+        name = file.removeprefix(f"{self._path.name}.")
+        return _LEASE if name == "lease" else name
 
     def _expect(self, name: str, generation: int) -> int:
         """See that this generation is there; its modification time in nanoseconds, 0 for none."""

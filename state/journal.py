@@ -266,10 +266,10 @@ class Journal:
     def _arrived(self, ledger: Ledger) -> Ledger | None:
         """Look what is there: this ledger, saved; nothing new or an earlier save of ours (None); a rival's (Fenced)."""
         blob = self._store.get(self._name)
+        if (blob.generation if blob else 0) == self._generation:
+            return None
         if blob is None:
             raise Fenced(self._run, "somebody who deleted it")
-        if blob.generation == self._generation:
-            return None
         try:
             found = loads(blob.data, self._name)
         except (DamagedLedger, NewerSchema) as error:
