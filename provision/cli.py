@@ -175,9 +175,7 @@ def token(options: Options) -> None:
         url = _url(ledger)
         account = next((ref for ref in ledger.records if "-log-pusher@" in ref and "/iamPolicy" not in ref), None)
         if account is None:
-            raise NothingDeployed(
-                "The log pusher's account is not there yet.", hint="Run python -m provision up first."
-            )
+            raise NothingDeployed("The log pusher is not there yet.", hint="Run python -m provision up first.")
         signed = identity.door_token(gcp, account.rpartition("/")[2], url)
     options.report.object(token=signed, url=url)
     if not options.as_json:

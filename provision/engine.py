@@ -110,9 +110,10 @@ class Engine:
         self.doing(row.title)
         for _ in range(ACTS):
             try:
-                for ref, body in row.step.declare(self.deployment(config), self.facts).items():
-                    self._declared.add(ref)
+                bodies = row.step.declare(self.deployment(config), self.facts)
+                for ref, body in bodies.items():
                     self._learn(row, self._converge(row, ref, body))
+                self._declared.update(bodies)
                 return
             except CannotChangeInPlace:
                 if not row.renews:
@@ -142,7 +143,7 @@ class Engine:
         self.facts.add(facts)
         body = facts.model_dump(mode="json")
         if self.journal.ledger.facts.get(row.name) != body:
-            self.journal.commit(lambda ledger: ledger.facts.update({row.name: body}))
+            self.journal.note(lambda ledger: ledger.facts.update({row.name: body}))
 
     # the one path
 
@@ -172,8 +173,8 @@ class Engine:
                 self._pause(min(2.0, row.settles / 10))
             if acts == ACTS:
                 break
-            last: dict[str, Body | Deed | None] = {"done": deed, "body": applied} if deed else {}
-            deed = self._act(row, ref, body, live, changes or [], **last)
+            outcome: dict[str, object] = {"done": deed, "body": applied} if deed else {}
+            deed = self._act(row, ref, body, live, changes or [], outcome)
             applied, acted, since = compare.merged(applied, body), changes, self.clock.monotonic()
         raise DidNotSettle(f"{ref} still differs: {'; '.join(map(str, changes or [])) or 'it is not there'}")
 
@@ -189,22 +190,22 @@ class Engine:
             case Owner.FOREIGN:
                 raise NotOurs(f"{ref} exists already and does not carry our mark ({row.title})")
             case Owner.SHARED if record is None:
-                self._put(row, ref, adopted=True)
+                self.journal.note(self._written(row, ref, adopted=True))
                 self.log.info("resource.adopted", step=row.name, ref=ref)
             case _:
                 pass
 
     def _act(
-        self, row: Row, ref: Ref, body: Body, live: Body | None, changes: list[Change], **last: Body | Deed | None
+        self, row: Row, ref: Ref, body: Body, live: Body | None, changes: list[Change], outcome: dict[str, object]
     ) -> Deed:
-        """Make one call; last is what the call before it left to be written down: its deed and what it applied."""
+        """Make one call; the outcome of the call before it, if there was one, is written down with its intent."""
         if self.stop.is_set():
             raise Interrupted("the run was stopped")
         begun = self.clock.monotonic()
         verb = "create" if live is None else "update"
         before = None if live is None else compare.managed(live, body)
         deed = self._deed(verb, before=before, after=body)
-        self._put(row, ref, pending=deed, **last)
+        self.journal.commit(self._written(row, ref, pending=deed, **outcome))
         self.log.debug(
             "resource.change", step=row.name, ref=ref, verb=verb, changes=[str(change) for change in changes]
         )
@@ -224,7 +225,8 @@ class Engine:
             return
         # What we found made already, by a run that died before it could say so, was made by its intent.
         deed = deed or (record.pending or record.done if record else None) or self._deed("create", None, body)
-        self._put(row, ref, pending=None, done=deed, body=body)
+        # Not waited for: the intent of a dependant is durable before its call, and that save carries this outcome.
+        self.journal.note(self._written(row, ref, pending=None, done=deed, body=body))
 
     # down
 
@@ -237,7 +239,7 @@ class Engine:
         self.doing(f"removing {record.ref}")
         self._resume(record.ref)
         self._patiently(f"removing {record.ref}", lambda: self._dismantle(row, record))
-        self.journal.commit(lambda ledger: ledger.records.__delitem__(record.ref))
+        self.journal.note(lambda ledger: ledger.records.__delitem__(record.ref))
 
     def _dismantle(self, row: Row, record: Record) -> None:
         delete = row.step.delete
@@ -254,7 +256,7 @@ class Engine:
                 raise Interrupted("the run was stopped")
             begun = self.clock.monotonic()
             deed = self._deed("delete", before=compare.managed(live, record.body), after=None)
-            self._put(row, record.ref, pending=deed)
+            self.journal.commit(self._written(row, record.ref, pending=deed))
             try:
                 self._follow(record.ref, delete(self.gcp, record.ref, live, record.body))
             except OperationFailed as error:
@@ -354,14 +356,15 @@ class Engine:
             {"verb": verb, "run": self.run, "serial": serial, "at": at, "before": before, "after": after}
         )
 
-    def _put(self, row: Row, ref: Ref, **changed: object) -> None:
-        """Write fields of a record, making it when it is new."""
+    @staticmethod
+    def _written(row: Row, ref: Ref, **changed: object) -> Callable[[Ledger], None]:
+        """A change of the ledger that sets fields of a record, making the record when it is new."""
 
-        def put(ledger: Ledger) -> None:
+        def change(ledger: Ledger) -> None:
             record = ledger.records.get(ref) or Record(ref=ref, step=row.name, needs=list(row.needs))
             ledger.records[ref] = record.model_copy(update=changed)
 
-        self.journal.commit(put)
+        return change
 
     def _report(self, verb: str, row: Row, ref: Ref, begun: float) -> None:
         seconds = self.clock.monotonic() - begun

@@ -198,7 +198,7 @@ def patiently(clock: Clock, circumstances: Circumstances, told: Callable[[str, f
 
     return tenacity.Retrying(
         retry=tenacity.retry_if_exception(worth_repeating),
-        wait=tenacity.wait_exponential_jitter(initial=0.5, max=30, jitter=1),
+        wait=tenacity.wait_exponential_jitter(multiplier=0.5, max=30, jitter=1),
         sleep=clock.sleep,
         before_sleep=tell,
         reraise=True,

@@ -1,0 +1,312 @@
+"""The engine over a toy cloud: one path for first runs, re-runs, crashes, adoption and removal."""
+
+import contextlib
+import json
+
+import pytest
+
+from provision import step
+from provision.config import Config
+from provision.errors import CannotChangeInPlace, DidNotSettle, NotOurs, OperationFailed
+from provision.plan import row
+from provision.teardown import Teardown
+from tests.provision.toy import DEPLOYMENT, Death, MemoryStore, ToyCloud, engine, toy_step
+
+CONFIG = Config(project="my-project")
+
+
+def three(cloud):
+    """A network, a database on it, and a bucket that stands alone."""
+    network = toy_step(cloud, "network", {"networks/n": {"mtu": 1460}})
+    database = toy_step(cloud, "database", {"databases/d": {"tier": "small"}})
+    bucket = toy_step(cloud, "bucket", {"buckets/b": {"class": "STANDARD"}, "buckets/c": {"class": "STANDARD"}})
+    return [row(network), row(database, network), row(bucket)]
+
+
+def up(rows, store):
+    """One `up`, flushed as a session does it."""
+    run = engine(rows, store)
+    run.up(CONFIG)
+    run.journal.flush()
+    return run
+
+
+def records(store):
+    return json.loads(store.blobs["ledger.json"][0])["records"]
+
+
+def test_a_second_up_changes_nothing():
+    """What is as declared is not touched."""
+    cloud, store = ToyCloud(), MemoryStore()
+    up(three(cloud), store)
+    made = len(cloud.changes)
+    up(three(cloud), store)
+
+    assert made == 4
+    assert len(cloud.changes) == made
+
+
+def test_the_intent_is_durable_before_the_call():
+    """When the call is made, the stored ledger already says what is about to be done."""
+    cloud, store = ToyCloud(), MemoryStore()
+    seen = []
+
+    def create(gcp, ref, body):
+        seen.append(records(store)[ref]["pending"]["verb"])
+        cloud.resources[ref] = {**body, "mark": DEPLOYMENT}
+
+    up([row(toy_step(cloud, "network", {"networks/n": {"mtu": 1}}, create=create))], store)
+
+    assert seen == ["create"]
+
+
+def test_a_kill_at_every_save_and_a_plain_re_run():
+    """Whichever save the process dies at, before or after its effect, the same command again is all it takes."""
+    saves = up(three(ToyCloud()), store := MemoryStore()) and store.saves
+
+    for death in range(1, saves + 1):
+        for after_effect in (False, True):
+            cloud, store = ToyCloud(), MemoryStore()
+            store.die_at, store.die_after_effect = death, after_effect
+            with contextlib.suppress(Death):
+                up(three(cloud), store)
+            up(three(cloud), store)
+
+            assert set(cloud.resources) == {"networks/n", "databases/d", "buckets/b", "buckets/c"}
+            assert [what for what, _ in cloud.changes].count("create") == 4
+            assert all(record["pending"] is None for record in records(store).values())
+            assert set(records(store)) == set(cloud.resources)
+
+
+@pytest.mark.parametrize("fault", ["die_before", "die_after", "lose_answer"])
+def test_a_fault_at_every_change_and_a_plain_re_run(fault):
+    """A change that had its effect is not made twice; one that had none is made."""
+    for number in range(4):
+        cloud, store = ToyCloud(), MemoryStore()
+        setattr(cloud, fault, number)
+        try:
+            up(three(cloud), store)
+        except Death:
+            up(three(cloud), store)
+
+        assert set(cloud.resources) == {"networks/n", "databases/d", "buckets/b", "buckets/c"}
+        assert set(records(store)) == set(cloud.resources)
+        assert len(cloud.changes) == (5 if fault == "die_before" else 4)
+
+
+@pytest.mark.parametrize("fault", ["die_before", "die_after", "lose_answer"])
+def test_a_fault_at_every_deletion_and_a_plain_re_run(fault):
+    """`down` goes on where it died, and leaves nothing of ours."""
+    for number in range(4):
+        cloud, store = ToyCloud(), MemoryStore()
+        up(three(cloud), store)
+        setattr(cloud, fault, number + len(cloud.changes))
+        try:
+            Teardown(engine(three(cloud), store), "n3w4", delete_data=True).run()
+        except Death:
+            Teardown(engine(three(cloud), store), "n3w4", delete_data=True).run()
+
+        assert cloud.resources == {}
+        assert records(store) == {}
+
+
+def test_what_does_not_carry_our_mark_is_refused_and_not_touched():
+    """A stranger's resource under our name ends that row, and the row alone."""
+    cloud, store = ToyCloud(), MemoryStore()
+    cloud.resources["networks/n"] = {"mtu": 9000, "mark": "somebody"}
+
+    with pytest.raises(NotOurs, match="networks/n"):
+        up(three(cloud), store)
+
+    assert cloud.resources["networks/n"] == {"mtu": 9000, "mark": "somebody"}
+    assert "buckets/b" in cloud.resources
+    assert "databases/d" not in cloud.resources
+
+
+def test_a_stranger_who_was_faster_is_not_taken_for_ours():
+    """Our create was lost and somebody else made the name meanwhile: an intent alone proves nothing."""
+    cloud, store = ToyCloud(die_before=0), MemoryStore()
+    with pytest.raises(Death):
+        up(three(cloud), store)
+    cloud.resources["networks/n"] = {"mtu": 1460, "mark": "somebody"}
+
+    with pytest.raises(NotOurs):
+        up(three(cloud), store)
+
+
+def test_a_changed_field_is_mended():
+    """Drift is repaired by the same path that makes."""
+    cloud, store = ToyCloud(), MemoryStore()
+    up(three(cloud), store)
+    cloud.resources["networks/n"]["mtu"] = 1
+    up(three(cloud), store)
+
+    assert cloud.resources["networks/n"]["mtu"] == 1460
+    assert records(store)["networks/n"]["done"]["before"] == {"mtu": 1}
+
+
+def test_what_is_no_longer_declared_goes_after_the_rest():
+    """An old version is removed when the new one stands."""
+    cloud, store = ToyCloud(), MemoryStore()
+    up([row(toy_step(cloud, "server", {"versions/1": {"image": "a"}}))], store)
+    up([row(toy_step(cloud, "server", {"versions/2": {"image": "b"}}))], store)
+
+    assert set(cloud.resources) == {"versions/2"}
+    assert cloud.changes[-2:] == [("create", "versions/2"), ("delete", "versions/1")]
+
+
+def test_the_newest_of_a_row_may_be_kept():
+    """keep_last counts the declared one."""
+    cloud, store = ToyCloud(), MemoryStore()
+    for number in range(1, 6):
+        up([row(toy_step(cloud, "image", {f"images/{number}": {"tag": number}}), keep_last=3)], store)
+
+    assert set(cloud.resources) == {"images/3", "images/4", "images/5"}
+
+
+def test_what_cannot_change_in_place_is_made_anew_under_the_next_id():
+    """The counter in the ledger gives the next name, and the old one is removed after."""
+    cloud, store = ToyCloud(), MemoryStore()
+    image = "a"
+
+    def declare(deployment, facts):
+        return {f"versions/{deployment.counters.get('server', 0)}": {"image": image}}
+
+    def run():
+        up([row(toy_step(cloud, "server", {}, declare=declare, update=step.immutable), renews=True)], store)
+
+    run()
+    image = "b"
+    run()
+
+    assert cloud.resources == {"versions/1": {"image": "b", "mark": DEPLOYMENT}}
+
+
+def test_what_cannot_change_in_place_is_otherwise_an_error():
+    """A row that does not renew says which field differs."""
+    cloud, store = ToyCloud(), MemoryStore()
+    up([row(toy_step(cloud, "network", {"networks/n": {"mode": "a"}}, update=step.immutable))], store)
+
+    with pytest.raises(CannotChangeInPlace, match="mode"):
+        up([row(toy_step(cloud, "network", {"networks/n": {"mode": "b"}}, update=step.immutable))], store)
+
+
+def test_a_deployment_that_timed_out_is_tried_once_more_when_the_rest_stands():
+    """Code 4 or 13: a new id, after everything else is done, since the database may have been what it waited for."""
+    cloud, store = ToyCloud(), MemoryStore()
+    tries = []
+
+    def declare(deployment, facts):
+        return {f"versions/{deployment.counters.get('server', 0)}": {"image": "a"}}
+
+    def create(gcp, ref, body):
+        tries.append((ref, "databases/d" in cloud.resources))
+        if len(tries) == 1:
+            raise OperationFailed("Timed out waiting for the app infrastructure to become healthy", code=4)
+        cloud.resources[ref] = {**body, "mark": DEPLOYMENT}
+
+    server = toy_step(cloud, "server", {}, declare=declare, create=create)
+    traffic = toy_step(cloud, "traffic", {"services/s": {"split": 1}})
+    database = toy_step(cloud, "database", {"databases/d": {"tier": "small"}})
+    up([row(server, renews=True), row(traffic, server), row(database)], store)
+
+    assert tries == [("versions/0", False), ("versions/1", True)]
+    assert {"versions/1", "services/s", "databases/d"} == set(cloud.resources)
+
+
+def test_a_field_that_shows_late_is_read_again_not_written_again():
+    """Within the row's documented time the change is waited for."""
+    cloud, store = ToyCloud(), MemoryStore()
+    cloud.resources["networks/n"] = {"mtu": 1, "mark": DEPLOYMENT}
+    reads = []
+
+    def read(gcp, ref):
+        reads.append(ref)
+        return {"mtu": 1460 if len(reads) > 4 else 1, "mark": DEPLOYMENT}
+
+    up([row(toy_step(cloud, "network", {"networks/n": {"mtu": 1460}}, read=read), settles=60)], store)
+
+    assert [what for what, _ in cloud.changes] == ["update"]
+
+
+def test_a_field_that_never_shows_is_an_error():
+    """Five calls, then the field is named."""
+    cloud, store = ToyCloud(), MemoryStore()
+
+    cloud.resources["networks/n"] = {"mtu": 1, "mark": DEPLOYMENT}
+    network = toy_step(
+        cloud, "network", {"networks/n": {"mtu": 1460}}, read=lambda gcp, ref: {"mtu": 1, "mark": DEPLOYMENT}
+    )
+
+    with pytest.raises(DidNotSettle, match="mtu"):
+        up([row(network)], store)
+
+    assert len(cloud.changes) == 5
+
+
+def test_down_spares_data_unless_told_otherwise():
+    """A bucket with objects stays, with the reason, and is released from the ledger."""
+    cloud, store = ToyCloud(), MemoryStore()
+    bucket = toy_step(cloud, "bucket", {"buckets/b": {"class": "A"}}, contents=lambda gcp, ref: step.Contents(2, 30))
+    access = toy_step(cloud, "access", {"buckets/b/iamPolicy": {"role": "x"}})
+    rows = [row(bucket, data=True), row(access, bucket, dies_with=bucket)]
+    up(rows, store)
+    stays = Teardown(engine(rows, store), "n3w4", delete_data=False).run()
+
+    assert [item.ref for item in stays] == ["buckets/b"]
+    assert "2 objects" in stays[0].why
+    assert set(cloud.resources) == {"buckets/b"}
+    assert records(store) == {}
+
+
+def test_down_needs_no_call_for_what_dies_with_its_parent():
+    """A policy on a bucket goes with the bucket."""
+    cloud, store = ToyCloud(), MemoryStore()
+    bucket = toy_step(cloud, "bucket", {"buckets/b": {"class": "A"}})
+    access = toy_step(cloud, "access", {"buckets/b/iamPolicy": {"role": "x"}})
+    rows = [row(bucket), row(access, bucket, dies_with=bucket)]
+    up(rows, store)
+    Teardown(engine(rows, store), "n3w4", delete_data=False).run()
+
+    assert [ref for what, ref in cloud.changes if what == "delete"] == ["buckets/b"]
+    assert records(store) == {}
+
+
+def test_down_leaves_what_lost_our_mark():
+    """Destroying needs proof that it is ours."""
+    cloud, store = ToyCloud(), MemoryStore()
+    up(three(cloud), store)
+    cloud.resources["databases/d"]["mark"] = "somebody"
+
+    with pytest.raises(NotOurs, match="databases/d"):
+        Teardown(engine(three(cloud), store), "n3w4", delete_data=False).run()
+
+    assert "databases/d" in cloud.resources
+    assert "buckets/b" not in cloud.resources
+
+
+def test_a_refused_deletion_goes_the_other_way():
+    """A step may name another call for when Google refuses the first."""
+    cloud, store = ToyCloud(), MemoryStore()
+
+    def refuse(gcp, ref, live, applied):
+        cloud.change("delete", ref, lambda: None)
+        raise OperationFailed("Producer services are still using this connection.", code=9)
+
+    def delete_refused(gcp, ref, live, applied):
+        cloud.change("removePeering", ref, lambda: cloud.resources.pop(ref))
+
+    rows = [row(toy_step(cloud, "peering", {"peerings/x": {"a": 1}}, delete=refuse, delete_refused=delete_refused))]
+    up(rows, store)
+    Teardown(engine(rows, store), "n3w4", delete_data=False).run()
+
+    assert [what for what, _ in cloud.changes] == ["create", "delete", "removePeering"]
+
+
+def test_the_next_deployment_gets_fresh_names():
+    """Deleted names stay reserved at Google for a while, so the salt moves on."""
+    cloud, store = ToyCloud(), MemoryStore()
+    up(three(cloud), store)
+    Teardown(engine(three(cloud), store), "n3w4", delete_data=False).run()
+
+    assert json.loads(store.blobs["ledger.json"][0])["salt"] == "n3w4"
