@@ -1,0 +1,80 @@
+"""Buckets of Cloud Storage: what the rows that make one have in common."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from provision.deployment import Deployment
+from provision.gcp import Gcp
+from provision.step import Body, Change, Contents, Ref, immutable
+from steps import _names, _policy
+
+LONGEST_NAME = 63
+"""Characters of a bucket's name (https://cloud.google.com/storage/docs/buckets#naming)."""
+
+FIELDS = ("location", "storageClass", "iamConfiguration", "versioning", "softDeletePolicy", "lifecycle", "labels")
+
+
+def ref(deployment: Deployment, purpose: str) -> Ref:
+    """A bucket's ref: its name is global, so it starts with the project's id and ends in the salt."""
+    end = f"-{purpose}-{deployment.salt}"
+    stem = f"{deployment.project}-{deployment.name}"[: LONGEST_NAME - len(end)].rstrip("-")
+    return f"projects/_/buckets/{stem}{end}"
+
+
+def name(ref: Ref) -> str:
+    """The bucket's name."""
+    return _names.parts(ref)["buckets"]
+
+
+def body(deployment: Deployment, **fields: Any) -> Body:
+    """What all buckets of ours are: in our region, without ACLs, never public, labelled."""
+    return {
+        "location": deployment.region.upper(),
+        "storageClass": "STANDARD",
+        "iamConfiguration": {"uniformBucketLevelAccess": {"enabled": True}, "publicAccessPrevention": "enforced"},
+        "labels": deployment.labels,
+        **fields,
+    }
+
+
+def read(gcp: Gcp, ref: Ref) -> Body | None:
+    """The bucket's settings."""
+    return _names.chosen(gcp.buckets.buckets().get(bucket=name(ref)).execute(), *FIELDS)
+
+
+def create(gcp: Gcp, ref: Ref, body: Body) -> None:
+    """Make the bucket."""
+    gcp.buckets.buckets().insert(project=gcp.project, body={"name": name(ref), **body}).execute()
+
+
+def update(gcp: Gcp, ref: Ref, body: Body, changes: Sequence[Change]) -> None:
+    """Patch what differs; where a bucket lies cannot be changed."""
+    if any(change.path[0] == "location" for change in changes):
+        immutable(gcp, ref, body, changes)
+    gcp.buckets.buckets().patch(bucket=name(ref), body=_names.nested(changes)).execute()
+
+
+def delete(gcp: Gcp, ref: Ref, live: Body, applied: Body) -> None:
+    """Empty the bucket, older generations too; when it is empty, remove it."""
+    blobs = list(gcp.storage.list_blobs(name(ref), versions=True))
+    for blob in blobs:
+        blob.delete(retry=None)
+    if not blobs:
+        gcp.buckets.buckets().delete(bucket=name(ref)).execute()
+
+
+def contents(gcp: Gcp, ref: Ref) -> Contents:
+    """What lies in it, older generations too: they are lost with the bucket as well."""
+    sizes = [blob.size or 0 for blob in gcp.storage.list_blobs(name(ref), versions=True)]
+    return Contents(objects=len(sizes), bytes=sum(sizes))
+
+
+def _fetch(gcp: Gcp, resource: str) -> _policy.Policy:
+    return dict(gcp.buckets.buckets().getIamPolicy(bucket=name(resource), optionsRequestedPolicyVersion=3).execute())
+
+
+def _store(gcp: Gcp, resource: str, policy: _policy.Policy) -> None:
+    gcp.buckets.buckets().setIamPolicy(bucket=name(resource), body=policy).execute()
+
+
+policies = _policy.Policies(_fetch, _store)

@@ -1,0 +1,40 @@
+"""The bucket that keeps models and files of runs.
+
+Never public, without object ACLs; what is overwritten or deleted stays for a while
+(https://docs.cloud.google.com/storage/docs/soft-delete).
+"""
+
+from provision.deployment import Deployment
+from provision.step import Body, FactBook, Ref, by_labels, no_facts
+from steps import _bucket
+
+DAY = 24 * 60 * 60
+
+LEAVES: str | None = None
+
+
+def ref(deployment: Deployment) -> Ref:
+    """The bucket."""
+    return _bucket.ref(deployment, "artifacts")
+
+
+def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:
+    """A versioned bucket in our region."""
+    settings = deployment.config.artifacts
+    fade = {"action": {"type": "Delete"}, "condition": {"daysSinceNoncurrentTime": settings.noncurrent_days}}
+    body = _bucket.body(
+        deployment,
+        versioning={"enabled": True},
+        softDeletePolicy={"retentionDurationSeconds": str(settings.soft_delete_days * DAY)},
+        lifecycle={"rule": [fade]},
+    )
+    return {ref(deployment): body}
+
+
+read = _bucket.read
+create = _bucket.create
+update = _bucket.update
+delete = _bucket.delete
+facts = no_facts
+owner = by_labels
+contents = _bucket.contents

@@ -1,0 +1,92 @@
+"""The server's container image, built by Cloud Build from `server/`; not built again while its files are the same.
+
+The tag is a hash of the files, and the image is used by its digest. How an image was built can be told once, when it is
+made (https://docs.cloud.google.com/build/docs/api/reference/rest/v1/projects.builds); one that is there is good however
+it was built.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from provision import operations, step
+from provision.deployment import Deployment
+from provision.errors import BadUsage
+from provision.gcp import Gcp
+from provision.step import Body, Change, FactBook, Operation, Ref, by_parent, no_contents
+from steps import _archive, _bucket, _names, build_bucket, repository, service_accounts
+
+PACKAGE = "server"
+BUILDER = "gcr.io/cloud-builders/docker"
+
+LEAVES: str | None = None
+
+
+class Facts(step.Facts):
+    """What the server is deployed from."""
+
+    step: ClassVar[str] = "image"
+    uri: str
+
+
+def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:
+    """The image of the files as they are now."""
+    digest = _archive.digest(_archive.packed())
+    ref = f"{repository.ref(deployment)}/packages/{PACKAGE}/tags/{digest}"
+    tagged = f"{repository.uri(ref)}/{PACKAGE}:{digest}"
+    bucket = _bucket.name(build_bucket.ref(deployment))
+    build = {
+        "source": {"storageSource": {"bucket": bucket, "object": f"source/{digest}.tar.gz"}},
+        "steps": [{"name": BUILDER, "args": ["build", "--tag", tagged, "."]}],
+        "images": [tagged],
+        "serviceAccount": service_accounts.ref(deployment, "builder"),
+        "options": {"logging": "CLOUD_LOGGING_ONLY"},  # one of our own accounts must say where its log goes
+        "timeout": "1800s",
+    }
+    return {ref: {"name": ref, "build": build}}
+
+
+def read(gcp: Gcp, ref: Ref) -> Body | None:
+    """What the tag stands for."""
+    tags = gcp.artifactregistry.projects().locations().repositories().packages().tags()
+    return _names.chosen(tags.get(name=ref).execute(), "name", "version")
+
+
+def create(gcp: Gcp, ref: Ref, body: Body) -> Operation | None:
+    """Upload the source; when it is there, build and push."""
+    source = body["build"]["source"]["storageSource"]
+    bucket = gcp.storage.bucket(source["bucket"])
+    blob = bucket.get_blob(source["object"])
+    if blob is None:
+        archive = _archive.packed()
+        if _archive.digest(archive) != _names.parts(ref)["tags"]:
+            raise BadUsage("server/ was changed while it was being deployed", hint="Run the same command again.")
+        content = _archive.compressed(archive)
+        new = bucket.blob(source["object"])
+        new.upload_from_string(content, content_type="application/gzip", if_generation_match=0, retry=None)
+        return None
+    pinned = {"storageSource": {**source, "generation": str(blob.generation)}}
+    calls = gcp.cloudbuild.projects().locations().builds()
+    parent = _names.parent(ref, levels=3)
+    asked = calls.create(parent=parent, body={**body["build"], "source": pinned})
+    return operations.started("cloudbuild", asked.execute())
+
+
+def update(gcp: Gcp, ref: Ref, body: Body, changes: Sequence[Change]) -> None:
+    """Nothing to do: only how it would be built has changed."""
+
+
+def delete(gcp: Gcp, ref: Ref, live: Body, applied: Body) -> Operation | None:
+    """Delete the image with its tag."""
+    versions = gcp.artifactregistry.projects().locations().repositories().packages().versions()
+    return operations.started("artifactregistry", versions.delete(name=live["version"], force=True).execute())
+
+
+def facts(live: Body) -> Facts:
+    """The image by its digest."""
+    digest = live["version"].rpartition("/")[2]
+    return Facts(uri=f"{repository.uri(live['version'])}/{PACKAGE}@{digest}")
+
+
+kept = repository.kept
+owner = by_parent
+contents = no_contents

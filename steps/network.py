@@ -1,0 +1,76 @@
+"""A VPC network of our own, without automatic subnets; or the existing one that the settings name.
+
+https://docs.cloud.google.com/compute/docs/reference/rest/v1/networks
+"""
+
+from collections.abc import Sequence
+
+from provision import operations
+from provision.deployment import Deployment
+from provision.gcp import Gcp
+from provision.step import Body, Change, FactBook, Operation, Ref, by_description, immutable, no_contents, no_facts
+from steps import _names
+
+LEAVES: str | None = None
+
+
+def name(deployment: Deployment) -> str:
+    """The network's name, ours or the user's."""
+    return deployment.config.network.name or deployment.name
+
+
+def ref(deployment: Deployment) -> Ref:
+    """The network, ours or the user's."""
+    return f"projects/{deployment.project}/global/networks/{name(deployment)}"
+
+
+def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:
+    """A custom-mode network, unless there is one already."""
+    if deployment.config.network.name:
+        return {}
+    body = {
+        "autoCreateSubnetworks": False,  # left out, it would make a legacy network
+        "description": deployment.mark,
+        "mtu": 1460,
+        "routingConfig": {"routingMode": "REGIONAL"},
+    }
+    return {ref(deployment): body}
+
+
+def read(gcp: Gcp, ref: Ref) -> Body | None:
+    """The network's settings."""
+    project, name = _where(ref)
+    answer = gcp.compute.networks().get(project=project, network=name).execute()
+    return _names.chosen(answer, "autoCreateSubnetworks", "description", "mtu", "routingConfig")
+
+
+def create(gcp: Gcp, ref: Ref, body: Body) -> Operation | None:
+    """Make the network."""
+    project, name = _where(ref)
+    answer = gcp.compute.networks().insert(project=project, body={"name": name, **body}).execute()
+    return operations.started("compute", answer)
+
+
+def update(gcp: Gcp, ref: Ref, body: Body, changes: Sequence[Change]) -> Operation | None:
+    """Patch the routing, the only thing that can be patched."""
+    if any(change.path[0] != "routingConfig" for change in changes):
+        immutable(gcp, ref, body, changes)
+    project, name = _where(ref)
+    answer = gcp.compute.networks().patch(project=project, network=name, body=_names.nested(changes)).execute()
+    return operations.started("compute", answer)
+
+
+def delete(gcp: Gcp, ref: Ref, live: Body, applied: Body) -> Operation | None:
+    """Delete it; its subnets and its peering are gone by then."""
+    project, name = _where(ref)
+    return operations.started("compute", gcp.compute.networks().delete(project=project, network=name).execute())
+
+
+def _where(ref: Ref) -> tuple[str, str]:
+    _, project, _, _, name = ref.split("/")
+    return project, name
+
+
+facts = no_facts
+owner = by_description
+contents = no_contents

@@ -1,0 +1,104 @@
+"""The private connection between the network and Google's services, so that the database needs no public address.
+
+A network has one such connection. Of our own network it is ours as a whole, and the ref is the connection. In a network
+that was there before us only our range in it is ours, and the ref is that range: it is added to the connection, and
+`down` takes out nothing else. The last range of such a network may go as well; the connection then stays, empty.
+
+https://docs.cloud.google.com/service-infrastructure/docs/service-networking/reference/rest/v1/services.connections
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from provision import operations
+from provision.deployment import Deployment
+from provision.gcp import Gcp
+from provision.step import Body, Change, FactBook, Operation, Ref, by_parent, no_contents, no_facts
+from steps import _names, network, peering_range
+
+SERVICE = "services/servicenetworking.googleapis.com"
+PEERING = "servicenetworking-googleapis-com"
+
+LEAVES: str | None = None
+
+
+def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:
+    """A connection that holds our range, and perhaps others' ranges too."""
+    name = f"projects/{deployment.project_number}/global/networks/{network.name(deployment)}"
+    ours = peering_range.name(deployment)
+    ref = f"{name}/peerings/{PEERING}"
+    if deployment.config.network.name:
+        ref += f"/ranges/{ours}"
+    return {ref: {"network": name, "reservedPeeringRanges": [ours]}}
+
+
+def read(gcp: Gcp, ref: Ref) -> Body | None:
+    """The network's connection; of a network that is not ours only if our range is in it."""
+    connection = _connection(gcp, ref)
+    ours = _our_range(ref)
+    if connection is None or (ours and ours not in connection.get("reservedPeeringRanges", [])):
+        return None
+    return _names.chosen(connection, "network", "reservedPeeringRanges")
+
+
+def create(gcp: Gcp, ref: Ref, body: Body) -> Operation | None:
+    """Connect the network, or add our range to its connection."""
+    there = (_connection(gcp, ref) or {}).get("reservedPeeringRanges", [])
+    return _set_ranges(gcp, ref, sorted({*there, *body["reservedPeeringRanges"]}))
+
+
+def update(gcp: Gcp, ref: Ref, body: Body, changes: Sequence[Change]) -> Operation | None:
+    """Put our range back beside the others."""
+    return _set_ranges(gcp, ref, next(c.goal for c in changes if c.path == ("reservedPeeringRanges",)))
+
+
+def delete(gcp: Gcp, ref: Ref, live: Body, applied: Body) -> Operation | None:
+    """Disconnect our network; take our range out of one that is not ours."""
+    if ours := _our_range(ref):
+        return _set_ranges(gcp, ref, [name for name in live.get("reservedPeeringRanges", []) if name != ours])
+    calls = gcp.servicenetworking.services().connections()
+    answer = calls.deleteConnection(name=f"{SERVICE}/connections/{PEERING}", body={"consumerNetwork": _network(ref)})
+    return operations.started("servicenetworking", answer.execute())
+
+
+def delete_refused(gcp: Gcp, ref: Ref, live: Body, applied: Body) -> Operation | None:
+    """Remove our side of the peering, as Google's own console does.
+
+    For hours to days after the last database is gone Google's side still counts the connection as used
+    (https://github.com/hashicorp/terraform-provider-google/issues/16275). The engine calls this when `delete` failed.
+    """
+    if _our_range(ref):
+        return delete(gcp, ref, live, applied)
+    name = _network(ref).rpartition("/")[2]
+    asked = gcp.compute.networks().removePeering(project=gcp.project, network=name, body={"name": PEERING})
+    return operations.started("compute", asked.execute())
+
+
+def _set_ranges(gcp: Gcp, ref: Ref, ranges: list[str]) -> Operation | None:
+    """Patch by force: unlike create it also works where Google still remembers a connection that was removed.
+
+    https://github.com/hashicorp/terraform-provider-google/issues/3294; it makes the connection where there is none.
+    """
+    body = {"network": _network(ref), "reservedPeeringRanges": ranges}
+    calls = gcp.servicenetworking.services().connections()
+    asked = calls.patch(name=f"{SERVICE}/connections/-", updateMask="reservedPeeringRanges", force=True, body=body)
+    return operations.started("servicenetworking", asked.execute())
+
+
+def _connection(gcp: Gcp, ref: Ref) -> dict[str, Any] | None:
+    asked = gcp.servicenetworking.services().connections().list(parent=SERVICE, network=_network(ref))
+    found = asked.execute().get("connections", [])
+    return next((dict(connection) for connection in found if connection.get("peering") == PEERING), None)
+
+
+def _network(ref: Ref) -> str:
+    return ref.partition("/peerings/")[0]
+
+
+def _our_range(ref: Ref) -> str:
+    return ref.partition("/ranges/")[2]
+
+
+facts = no_facts
+owner = by_parent
+contents = no_contents

@@ -1,0 +1,53 @@
+"""The secret that holds the database password.
+
+https://docs.cloud.google.com/secret-manager/docs/reference/rest/v1/projects.secrets
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from provision.deployment import Deployment
+from provision.gcp import Gcp, body_of
+from provision.step import Body, Change, FactBook, Ref, by_labels, immutable, no_contents, no_facts
+from steps import _names
+
+LEAVES: str | None = None
+
+
+def ref(deployment: Deployment) -> Ref:
+    """The secret; Secret Manager answers with the project's number, so it is named by it."""
+    return f"projects/{deployment.project_number}/secrets/{deployment.name}-database-password"
+
+
+def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:
+    """One secret, kept wherever Google likes."""
+    return {ref(deployment): {"labels": deployment.labels, "replication": {"automatic": {}}}}
+
+
+def read(gcp: Gcp, ref: Ref) -> Body | None:
+    """The secret's settings, never what it holds."""
+    return _names.chosen(body_of(gcp.secrets.get_secret(name=ref)), "labels", "replication")
+
+
+def create(gcp: Gcp, ref: Ref, body: Body) -> None:
+    """Make the secret, still empty."""
+    asked: Any = {"parent": _names.parent(ref), "secret_id": _names.parts(ref)["secrets"], "secret": body}
+    gcp.secrets.create_secret(request=asked, retry=None)
+
+
+def update(gcp: Gcp, ref: Ref, body: Body, changes: Sequence[Change]) -> None:
+    """Put the labels back."""
+    if any(change.path[0] != "labels" for change in changes):
+        immutable(gcp, ref, body, changes)
+    asked: Any = {"secret": {"name": ref, "labels": body["labels"]}, "update_mask": "labels"}
+    gcp.secrets.update_secret(request=asked, retry=None)
+
+
+def delete(gcp: Gcp, ref: Ref, live: Body, applied: Body) -> None:
+    """Delete it with all versions."""
+    gcp.secrets.delete_secret(name=ref, retry=None)
+
+
+facts = no_facts
+owner = by_labels
+contents = no_contents

@@ -1,0 +1,116 @@
+"""Cloud SQL for PostgreSQL: where MLflow keeps runs, metrics and the model registry.
+
+https://docs.cloud.google.com/sql/docs/postgres/admin-api/rest/v1/instances
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from provision import operations, step
+from provision.deployment import Deployment
+from provision.gcp import Gcp
+from provision.step import Body, Change, FactBook, Operation, Ref, by_labels, immutable, no_contents
+from steps import _names, network, peering_range
+
+BACKUP_DAYS = 30
+"""How long the final backup is kept (https://cloud.google.com/sql/docs/postgres/backup-recovery/final-backups)."""
+
+FIXED = {"region", "settings.ipConfiguration.privateNetwork", "settings.ipConfiguration.allocatedIpRange"}
+"""What Google lets nobody change on an instance."""
+
+LEAVES: str | None = f"A final backup of the database, for {BACKUP_DAYS} days."
+
+
+class Facts(step.Facts):
+    """What clients name the instance by."""
+
+    step: ClassVar[str] = "sql_instance"
+    connection_name: str
+
+
+def name(deployment: Deployment) -> str:
+    """The instance's name: salted, since Google may keep a deleted one reserved for a week."""
+    return f"{deployment.name}-{deployment.salt}"
+
+
+def ref(deployment: Deployment) -> Ref:
+    """The instance."""
+    return f"projects/{deployment.project}/instances/{name(deployment)}"
+
+
+def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:
+    """A private, encrypted, backed-up instance."""
+    database = deployment.config.database
+    settings = {
+        "tier": database.tier,
+        # Left out, it means ENTERPRISE_PLUS from PostgreSQL 16 on, which has none of the small tiers.
+        "edition": "ENTERPRISE",
+        "availabilityType": "REGIONAL" if database.high_availability else "ZONAL",
+        "dataDiskType": "PD_SSD",
+        "dataDiskSizeGb": str(database.disk_gb),
+        "storageAutoResize": True,
+        "deletionProtectionEnabled": database.deletion_protection,
+        "backupConfiguration": {
+            "enabled": True,
+            "pointInTimeRecoveryEnabled": True,
+            "transactionLogRetentionDays": 7,
+            "backupRetentionSettings": {"retentionUnit": "COUNT", "retainedBackups": 7},
+        },
+        "ipConfiguration": {
+            "ipv4Enabled": False,
+            "privateNetwork": network.ref(deployment),
+            "allocatedIpRange": peering_range.name(deployment),
+            "sslMode": "ENCRYPTED_ONLY",
+        },
+        "userLabels": deployment.labels,
+    }
+    return {ref(deployment): {"databaseVersion": database.version, "region": deployment.region, "settings": settings}}
+
+
+def read(gcp: Gcp, ref: Ref) -> Body | None:
+    """The instance's settings and its connection name."""
+    answer = gcp.sql.instances().get(**_where(ref)).execute()
+    return _names.chosen(answer, "connectionName", "databaseVersion", "region", "settings")
+
+
+def create(gcp: Gcp, ref: Ref, body: Body) -> Operation | None:
+    """Make the instance: minutes."""
+    where = _where(ref)
+    asked = gcp.sql.instances().insert(project=where["project"], body={"name": where["instance"], **body})
+    return operations.started("sqladmin", asked.execute())
+
+
+def update(gcp: Gcp, ref: Ref, body: Body, changes: Sequence[Change]) -> Operation | None:
+    """Patch what differs; some of it restarts the database."""
+    if any(".".join(change.path) in FIXED for change in changes):
+        immutable(gcp, ref, body, changes)
+    return _patch(gcp, ref, _names.nested(changes))
+
+
+def delete(gcp: Gcp, ref: Ref, live: Body, applied: Body) -> Operation | None:
+    """Switch the deletion protection off; then delete the instance, with a final backup."""
+    if live["settings"].get("deletionProtectionEnabled"):
+        return _patch(gcp, ref, {"settings": {"deletionProtectionEnabled": False}})
+    asked = gcp.sql.instances().delete(**_where(ref), enableFinalBackup=True, finalBackupTtlDays=BACKUP_DAYS)
+    return operations.started("sqladmin", asked.execute())
+
+
+def facts(live: Body) -> Facts:
+    """The connection name."""
+    return Facts(connection_name=live["connectionName"])
+
+
+def _patch(gcp: Gcp, ref: Ref, patch: Body) -> Operation | None:
+    # Google refuses the patch when somebody else has changed the settings since this version of them.
+    version = gcp.sql.instances().get(**_where(ref)).execute()["settings"]["settingsVersion"]
+    patch = {**patch, "settings": {**patch.get("settings", {}), "settingsVersion": version}}
+    return operations.started("sqladmin", gcp.sql.instances().patch(**_where(ref), body=patch).execute())
+
+
+def _where(ref: Ref) -> dict[str, str]:
+    names = _names.parts(ref)
+    return {"project": names["projects"], "instance": names["instances"]}
+
+
+owner = by_labels
+contents = no_contents
