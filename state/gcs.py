@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -18,6 +18,12 @@ from state.errors import Conflict, TooFast, Unclear
 from state.store import Blob
 
 _UNDER_OUR_EYES = 5  # how often a blob may be replaced between two requests of one read
+
+
+class _Answer(threading.local):
+    """The date of the last answer that this thread got."""
+
+    date: datetime | None = None
 
 
 class GcsStore:
@@ -38,7 +44,7 @@ class GcsStore:
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self._timeout = timeout
         self._reads = DEFAULT_RETRY.with_timeout(timeout)
-        self._answer = threading.local()
+        self._answer = _Answer()
         # The library shows no headers, and the server's clock stands in one of them. A read costs nothing, while the
         # other way to learn the server's time is to write something.
         bucket.client._http.hooks["response"].append(self._note_date)  # noqa: SLF001
@@ -117,5 +123,7 @@ class GcsStore:
             raise Unclear(name, error) from error
 
     def _note_date(self, response: requests.Response, **_: Any) -> None:
-        stamp = response.headers.get("Date")
-        self._answer.date = parsedate_to_datetime(stamp).astimezone(UTC) if stamp else None
+        try:
+            self._answer.date = parsedate_to_datetime(response.headers["Date"]).astimezone(UTC)
+        except (KeyError, ValueError):
+            self._answer.date = None

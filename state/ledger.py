@@ -115,7 +115,7 @@ class Ledger(Entry):
 def dumps(ledger: Ledger) -> bytes:
     """The ledger as sorted, indented JSON, with a `digest` of all the rest."""
     content = ledger.model_dump()
-    return _canonical({**content, "digest": _digest(content)})
+    return json.dumps({**content, "digest": _digest(content)}, sort_keys=True, indent=1).encode() + b"\n"
 
 
 def loads(data: bytes, name: str = "ledger.json") -> Ledger:
@@ -161,8 +161,5 @@ def _parsed(data: bytes, name: str) -> dict[str, Any]:
 
 
 def _digest(content: dict[str, Any]) -> str:
-    return "sha256:" + hashlib.sha256(_canonical(content)).hexdigest()
-
-
-def _canonical(content: dict[str, Any]) -> bytes:
-    return json.dumps(content, sort_keys=True, indent=1).encode() + b"\n"
+    """Of the content and not of the file, so that a digest survives another indentation."""
+    return "sha256:" + hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -5,9 +5,12 @@ from collections import deque
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from google.auth.credentials import AnonymousCredentials
+from google.cloud.storage import Client
 
 from state.errors import Conflict, TooFast, Unclear
 from state.files import FileStore
+from state.gcs import GcsStore
 from state.ledger import Ledger
 from state.store import Blob
 
@@ -154,7 +157,19 @@ def new_ledger():
     return make
 
 
-@pytest.fixture(params=["a folder", "a file", "memory"])
+@pytest.fixture
+def bucket(emulator):
+    """A bucket as ours are made: with versioning. Its client is Google's own; the emulator answers."""
+    endpoint = {"api_endpoint": f"{emulator.url}/storage.googleapis.com"}
+    client = Client(project="test-project-1", credentials=AnonymousCredentials(), client_options=endpoint)
+    bucket = client.bucket("test-project-1-provision")
+    bucket.versioning_enabled = True
+    client.create_bucket(bucket)
+    yield bucket
+    client.close()
+
+
+@pytest.fixture(params=["a folder", "a file", "memory", "a bucket", "a folder of a bucket"])
 def store(request, tmp_path):
     match request.param:
         case "a folder":
@@ -163,3 +178,7 @@ def store(request, tmp_path):
             return FileStore(tmp_path / "ours.json")
         case "memory":
             return request.getfixturevalue("memory")
+        case "a bucket":
+            return GcsStore(request.getfixturevalue("bucket"))
+        case "a folder of a bucket":
+            return GcsStore(request.getfixturevalue("bucket"), "prod/")

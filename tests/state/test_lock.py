@@ -1,7 +1,10 @@
 """The lease: two runs on a clock that is moved by hand."""
 
+import subprocess
+import sys
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -9,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from state.errors import Conflict, LeaseLost, Locked, TooFast, Unclear
+from state.files import FileStore
 from state.holder import Holder, Process
 from state.lock import Lease, look
 
@@ -155,6 +159,27 @@ class TestRunningOut:
 
         assert there(memory).who == "bob"
         assert hand.slept == []
+
+    def test_a_run_that_was_killed_is_followed_at_once(self, tmp_path):
+        """`kill -9`, with everything real: typing the same command again is all it takes."""
+        holding = "from state.lock import *; Lease(FileStore(Path(sys.argv[1])), run='1', who='alice').acquire()"
+        code = f"import sys; from pathlib import Path; from state.files import FileStore; {holding}; print('held', flush=True)"
+        command = [sys.executable, "-c", f"{code}; input()", tmp_path / "ours.json"]
+        root = Path(__file__).parents[2]
+        with subprocess.Popen(
+            command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+        ) as run:
+            told = run.stdout.readline()
+            mine = Lease(FileStore(tmp_path / "ours.json"), run="2", who="bob", lock_timeout=0.0)
+            with pytest.raises(Locked, match="alice"):
+                mine.acquire()
+            run.kill()
+            run.wait()
+
+        with mine:
+            mine.check()
+
+        assert told == b"held\n"
 
     def test_a_holder_of_this_machine_that_lives_is_respected(self, lease_of):
         """Two terminals, one folder."""
