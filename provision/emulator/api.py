@@ -92,13 +92,15 @@ class Call:
         return bool(self._project_text())
 
     def _project_text(self) -> str:
-        for key in ("project", "projectId"):
+        for key in ("project", "projectId", "appsId"):  # an application is named like its project
             if self.params.get(key):
                 return str(self.params[key])
         if self.params.get("bucket"):
             bucket = self.world.table("storage.buckets").get(str(self.params["bucket"]))
             return str(bucket["projectNumber"]) if bucket else ""
-        for key in ("name", "parent", "resource", "projectName", "appsId"):
+        if self.host == "cloudresourcemanager.googleapis.com" and "/" not in str(self.params.get("resource", "/")):
+            return str(self.params["resource"])  # v1 leaves out projects/
+        for key in ("name", "parent", "resource", "projectName"):
             parts = str(self.params.get(key, "")).split("/")
             if len(parts) > 1 and parts[0] in ("projects", "apps"):
                 if parts[1] == "-" and len(parts) > 3 and "@" in parts[3]:  # projects/-/serviceAccounts/E

@@ -42,16 +42,26 @@ OTHERWISE = 8.0
 
 
 class OperationError(Exception):
-    """Ends an operation with an error: a google.rpc code (9), or the name that Compute or Cloud SQL gives it."""
+    """Ends an operation with an error: a google.rpc code (9), or the name that Compute or Cloud SQL gives it.
+
+    What the effect wrote before is undone, unless `keep` says that Google leaves it too.
+    """
 
     def __init__(
-        self, code: int | str, message: str, *, http_status: int = 400, http_message: str = "BAD REQUEST"
+        self,
+        code: int | str,
+        message: str,
+        *,
+        http_status: int = 400,
+        http_message: str = "BAD REQUEST",
+        keep: bool = False,
     ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.http_status = http_status
         self.http_message = http_message
+        self.keep = keep
 
 
 def finish(verb: str) -> Callable[[Effect], Effect]:
@@ -165,11 +175,13 @@ def settle(world: "World") -> None:
 
 
 def _settle_one(world: "World", row: Json) -> None:
-    effect = _EFFECTS.get(row["verb"])
     try:
         with world.transaction():
-            answer = effect(world, row) if effect else None
-    except OperationError as failure:
+            answer = _answer_of(world, row)
+    except OperationError as thrown:
+        answer = thrown
+    if isinstance(answer, OperationError):
+        failure = answer
         row["state"] = "failed"
         row["error"] = {
             "code": failure.code,
@@ -177,12 +189,22 @@ def _settle_one(world: "World", row: Json) -> None:
             "httpStatus": failure.http_status,
             "httpMessage": failure.http_message,
         }
+    elif isinstance(answer, NotYet):
+        return
     else:
-        if isinstance(answer, NotYet):
-            return
         row["state"] = "done"
         row["response"] = answer
     row["ended"] = stamp(world.clock.now(), 6)
+
+
+def _answer_of(world: "World", row: Json) -> "Json | NotYet | OperationError | None":
+    effect = _EFFECTS.get(row["verb"])
+    try:
+        return effect(world, row) if effect else None
+    except OperationError as failure:
+        if not failure.keep:
+            raise
+        return failure
 
 
 def _seconds(world: "World", verb: str) -> float:
@@ -298,7 +320,7 @@ def _sql(row: Json) -> Json:
         "insertTime": stamp(parse(row["begun"])),
         "targetProject": project,
         "targetId": instance,
-        "targetLink": f"{root}projects/{project}/instances/{instance}",
+        "targetLink": root + row["target"],
         "selfLink": f"{root}projects/{project}/operations/{row['name']}",
     }
     if row["state"] != "running":

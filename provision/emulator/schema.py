@@ -97,6 +97,9 @@ def _object(route: Route, schema: Json, sent: Json, at: str, problems: Problems)
         if known is None and properties and "_" in key:
             name = _camel(key)
             known = properties.get(name)
+        if value is None and _null_removes(route) and (known is not None or extra is not None):
+            answer[name] = None
+            continue
         if known is None and extra is not None:
             answer[key] = _value(route, extra, value, f"{at}.{_snake(key)}".lstrip("."), problems)
             continue
@@ -112,6 +115,11 @@ def _object(route: Route, schema: Json, sent: Json, at: str, problems: Problems)
             continue  # null is as good as absent
         answer[name] = _value(route, known, value, f"{at}.{_snake(name)}".lstrip("."), problems)
     return answer
+
+
+def _null_removes(route: Route) -> bool:
+    """Whether null takes a field away: Cloud Storage has no update mask, https://cloud.google.com/storage/docs/json_api#patch."""
+    return route.http == "PATCH" and route.host == "storage.googleapis.com"
 
 
 def _value(route: Route, known: Json, value: Any, at: str, problems: Problems) -> Any:  # as the schema says

@@ -21,7 +21,7 @@ from starlette.types import Receive, Scope, Send
 
 from provision import __version__
 from provision.emulator import apis, control, discovery, errors, operations, schema, tokens, uploads
-from provision.emulator.api import ENDPOINTS, Call, Json, Method, Reply, behaviour
+from provision.emulator.api import ENDPOINTS, Call, Method, Reply, behaviour
 from provision.emulator.errors import GoogleError
 from provision.emulator.faults import Fault
 from provision.emulator.world import World
@@ -161,6 +161,7 @@ class Front:
         with world.transaction():
             caller = "" if method.anonymous else tokens.member_of(world, request.headers.get("authorization"))
             query = parse_qsl(request.url.query, keep_blank_values=True)
+            content_type = request.headers.get("content-type", "")
             call = Call(
                 id=target.id,
                 http=http,
@@ -183,11 +184,12 @@ class Front:
             if target.route is not None:
                 call.params |= schema.query_params(target.route, query)
                 self._enabled(call, target.route)
-                call.body = schema.body(target.route, _json(sent.text))
+                call.body = schema.body(target.route, _parsed(sent.text, content_type))
                 self._permit(call, method)
             else:
                 call.params |= dict(query)
-                call.body = _form_or_json(sent.text, request.headers.get("content-type", ""))
+                value = _parsed(sent.text, content_type)
+                call.body = value if isinstance(value, dict) else {}
             answer = method.function(call)
             reply = answer if isinstance(answer, Reply) else Reply(answer if answer is not None else {})
         fields = call.params.get("fields") or call.params.get("$fields")
@@ -259,11 +261,11 @@ def _json(text: bytes) -> Any:  # any JSON
         raise errors.invalid(message, reason="parseError", status="INVALID_ARGUMENT") from problem
 
 
-def _form_or_json(text: bytes, content_type: str) -> Json:
+def _parsed(text: bytes, content_type: str) -> Any:
+    """A body as JSON, or as the form that OAuth's clients send."""
     if content_type.startswith("application/x-www-form-urlencoded"):
         return dict(parse_qsl(text.decode()))
-    value = _json(text)
-    return value if isinstance(value, dict) else {}
+    return _json(text)
 
 
 async def _write(reply: Reply, send: Send, stream: Any, *, torn: bool = False) -> None:  # a binary file

@@ -99,6 +99,7 @@ class World:
     def open(cls, folder: Path, machines: Machines | None = None, profile: str = "local") -> "World":
         """The world kept in `folder`, made when it is not there."""
         folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)  # it holds private keys and passwords
         return cls(folder, machines=machines, profile=profile)
 
     def close(self) -> None:

@@ -36,7 +36,7 @@ class Machines(Protocol):
     def database_ca(self, name: str) -> Json:
         """The instance's CA: cert (PEM), commonName, createTime, expirationTime, sha1Fingerprint, certSerialNumber."""
 
-    def version_start(  # noqa: PLR0917  # what names a version, and what it runs
+    def version_start(  # what names a version, and what it runs
         self, app: str, service: str, version: str, spec: Json, image_dir: Path | None, account: str
     ) -> None:
         """Run a version of an App Engine service from the built image's folder, or the hello page without one."""
@@ -99,7 +99,7 @@ class NoMachines:
             "sha1Fingerprint": "0" * 40,
         }
 
-    def version_start(  # noqa: PLR0917  # what names a version, and what it runs
+    def version_start(  # what names a version, and what it runs
         self, app: str, service: str, version: str, spec: Json, image_dir: Path | None, account: str
     ) -> None:
         """Nothing to run."""
