@@ -289,7 +289,7 @@ def _confirm(question: str, answer: str) -> None:
 
 
 def _url(ledger: "Ledger") -> str:
-    facts = ledger.facts.get("app") or {}
+    facts = ledger.facts.get("server") or {}
     if "origin" not in facts:
         raise LocalFailed("The address of the server is not known yet.", hint="Run python -m provision up to its end.")
     return str(facts["origin"])

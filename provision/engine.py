@@ -212,7 +212,13 @@ class Engine:
         if live is None:
             operation = row.step.create(self.gcp, ref, body)
         else:
-            operation = row.step.update(self.gcp, ref, body, changes)
+            try:
+                operation = row.step.update(self.gcp, ref, body, changes)
+            except CannotChangeInPlace as error:
+                if not outcome:
+                    raise
+                # What was made a moment ago: a new one under another id would come out the same.
+                raise DidNotSettle(f"{ref} did not come out as declared: {'; '.join(map(str, changes))}") from error
         self._follow(ref, operation)
         self.circumstances.granted |= ref.endswith("/iamPolicy")
         self.circumstances.enabled |= ref.endswith("/services")

@@ -154,7 +154,7 @@ class Circumstances:
     """What this run has done that explains an answer.
 
     Args:
-        project_number: The project whose APIs we switched on.
+        project_number: The project whose APIs we switched on; empty while it is not known.
         granted: Whether this run has changed a policy.
         enabled: Whether this run has switched on an API.
     """
@@ -168,7 +168,8 @@ class Circumstances:
         if rule.after == "grant":
             return self.granted
         if rule.after == "enable":
-            return self.enabled and refusal.consumer in {"", f"projects/{self.project_number}"}
+            ours = not self.project_number or refusal.consumer in {"", f"projects/{self.project_number}"}
+            return self.enabled and ours
         return True
 
 

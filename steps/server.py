@@ -107,7 +107,8 @@ def read(gcp: Gcp, ref: Ref) -> Body | None:
     version = _appengine.version(gcp, ref)
     if version.get("servingStatus") == "STOPPED" and _is_default(ref) and _has_traffic(gcp, ref):
         return None
-    return _names.chosen(version, *FIELDS)
+    # Google takes "flex" and answers "flexible".
+    return _names.chosen(version, *FIELDS) | {"env": version.get("env", "").replace("flexible", "flex")}
 
 
 def create(gcp: Gcp, ref: Ref, body: Body) -> Operation | None:
