@@ -1,0 +1,159 @@
+"""Writes what the documentation can take from the program itself, so that it cannot go stale: --write, or --check.
+
+A generated part of a page stands between the lines ``<!-- begin NAME -->`` and ``<!-- end NAME -->``; everything around
+it is written by hand.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from click.testing import CliRunner
+
+if TYPE_CHECKING:
+    from provision.errors import ProvisionError
+
+ROOT = Path(__file__).parents[1]
+PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/**/*.md")
+WIDTH = 100
+PART = re.compile(r"(<!-- begin (?P<name>[\w-]+) -->\n).*?(<!-- end (?P=name) -->)", re.DOTALL)
+
+SMALLEST_STEP = "steps/build_access.py"
+
+
+def commands() -> str:
+    """The help of the program and of each of its commands."""
+    from provision.cli import cli
+
+    names = ["", *cli.list_commands(click.Context(cli))]
+    return "\n".join(f"## {name or 'python -m provision'}\n\n{_block(_help(cli, name))}" for name in names)
+
+
+def steps() -> str:
+    """The table of steps: what each makes, what it waits for, what `down` leaves of it."""
+    from steps import PLAN
+
+    rows = (
+        (
+            f"[`{row.name}`](../../steps/{row.name}.py)",
+            _of_a_page(row.title),
+            ", ".join(f"`{name}`" for name in row.needs) or "-",
+            row.step.LEAVES or "-",
+        )
+        for row in PLAN
+    )
+    return _table(("row", "what it makes", "waits for", "what `down` leaves"), rows)
+
+
+def errors() -> str:
+    """The errors that a user may meet, by exit code, with the hint that each comes with."""
+    from provision.errors import ProvisionError
+
+    known = sorted(_below(ProvisionError), key=lambda error: (error.exit_code, error.__name__))
+    rows = (
+        (str(error.exit_code), f"`{error.__name__}`", (error.__doc__ or "").partition("\n")[0], error.hint or "-")
+        for error in known
+    )
+    return _table(("code", "error", "what has happened", "what to do next"), rows)
+
+
+def emulated() -> str:
+    """The API methods that the emulator serves, by API."""
+    from provision.emulator.api import ENDPOINTS, METHODS
+    from provision.emulator.server import create_app
+    from provision.emulator.world import World
+
+    world = World.memory()
+    create_app(world)  # loads all of them
+    world.close()
+    undocumented = {method for routes in ENDPOINTS.values() for _, method in routes}
+    by_api: dict[str, set[str]] = {}
+    for method, _ in METHODS:
+        api, _, rest = method.partition(".")
+        by_api.setdefault("others" if method in undocumented else api, set()).add(rest or method)
+    rows = ((f"`{api}`", str(len(found)), _listed(found)) for api, found in sorted(by_api.items()))
+    return _table(("API", "methods", "which"), rows)
+
+
+def smallest_step() -> str:
+    """The smallest step, whole."""
+    return f"```python\n# {SMALLEST_STEP}\n{(ROOT / SMALLEST_STEP).read_text(encoding='utf-8')}```\n"
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "commands": commands,
+    "steps": steps,
+    "errors": errors,
+    "emulated": emulated,
+    "smallest-step": smallest_step,
+}
+
+
+def renewed(text: str) -> str:
+    """A page with all its generated parts as they should be."""
+    return PART.sub(lambda part: f"{part[1]}{PARTS[part['name']]()}{part[3]}", text)
+
+
+def pages() -> list[Path]:
+    """All pages of the documentation."""
+    return sorted(page for pattern in PAGES for page in ROOT.glob(pattern))
+
+
+def _help(cli: click.Command, name: str) -> str:
+    asked = [name, "--help"] if name else ["--help"]
+    answer = CliRunner().invoke(cli, asked, prog_name="python -m provision", terminal_width=WIDTH)
+    return answer.output.strip()
+
+
+def _block(text: str) -> str:
+    return f"```text\n{text}\n```\n"
+
+
+def _below(kind: "type[ProvisionError]") -> "Iterator[type[ProvisionError]]":
+    for child in kind.__subclasses__():
+        yield child
+        yield from _below(child)
+
+
+def _listed(methods: Iterable[str]) -> str:
+    """Names of methods of the same resource said in one breath: ``instances: get, insert``."""
+    by_resource: dict[str, list[str]] = {}
+    for method in sorted(methods):
+        resource, _, verb = method.rpartition(".")
+        by_resource.setdefault(resource, []).append(verb)
+    return "; ".join(
+        f"{resource}: {', '.join(verbs)}" if resource else ", ".join(verbs) for resource, verbs in by_resource.items()
+    )
+
+
+def _of_a_page(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def main(arguments: list[str]) -> int:
+    """Renew the pages, or tell which are not current; the exit code says whether all is well."""
+    if arguments not in (["--write"], ["--check"]):
+        sys.stderr.write("usage: python docs/generate.py --write | --check\n")
+        return 2
+    texts = {page: page.read_text(encoding="utf-8") for page in pages()}
+    stale = {page: new for page, text in texts.items() if (new := renewed(text)) != text}
+    for page, text in stale.items():
+        if arguments == ["--write"]:
+            page.write_text(text, encoding="utf-8")
+        sys.stdout.write(f"{'renewed' if arguments == ['--write'] else 'not current'}: {page.relative_to(ROOT)}\n")
+    if stale and arguments == ["--check"]:
+        sys.stdout.write("Renew them with: python docs/generate.py --write\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
