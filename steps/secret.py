@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from provision.deployment import Deployment
-from provision.gcp import Gcp, body_of
+from provision.gcp import Gcp
 from provision.step import Body, Change, FactBook, Ref, by_labels, immutable, no_contents, no_facts
 from steps import _names
 
@@ -26,7 +26,9 @@ def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:
 
 def read(gcp: Gcp, ref: Ref) -> Body | None:
     """The secret's settings, never what it holds."""
-    return _names.chosen(body_of(gcp.secrets.get_secret(name=ref)), "labels", "replication")
+    secret = gcp.secrets.get_secret(name=ref)
+    kind = "automatic" if "automatic" in secret.replication else "userManaged"
+    return {"labels": dict(secret.labels), "replication": {kind: {}}}
 
 
 def create(gcp: Gcp, ref: Ref, body: Body) -> None:
