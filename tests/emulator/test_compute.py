@@ -1,0 +1,287 @@
+"""VPC networks, subnets, addresses and firewall rules, through the discovery client."""
+
+import json
+import uuid
+from typing import Any
+
+import pytest
+from googleapiclient.errors import HttpError
+
+from tests.conftest import PROJECT
+
+LINK = "https://www.googleapis.com/compute/v1/"
+
+
+@pytest.fixture
+def compute(google):
+    return google.discovery("compute", "v1")
+
+
+def reason_of(caught: pytest.ExceptionInfo[HttpError]) -> str:
+    return json.loads(caught.value.content)["error"]["errors"][0]["reason"]
+
+
+def done(compute: Any, operation: dict[str, Any]) -> dict[str, Any]:
+    """The operation when it has ended, which without machines is the next time one looks."""
+    scope = {"project": PROJECT, "operation": operation["name"]}
+    if "region" in operation:
+        region = operation["region"].rpartition("/")[2]
+        return compute.regionOperations().wait(region=region, **scope).execute()
+    return compute.globalOperations().wait(**scope).execute()
+
+
+def make_network(compute: Any, name: str = "vpc", **body: Any) -> dict[str, Any]:
+    body = {"name": name, "autoCreateSubnetworks": False} | body
+    return done(compute, compute.networks().insert(project=PROJECT, body=body).execute())
+
+
+def make_subnet(compute: Any, name: str = "sub", cidr: str = "10.8.0.0/22", **body: Any) -> dict[str, Any]:
+    body = {"name": name, "ipCidrRange": cidr, "network": "global/networks/vpc"} | body
+    return done(compute, compute.subnetworks().insert(project=PROJECT, region="europe-west1", body=body).execute())
+
+
+def make_range(compute: Any, name: str = "range", **body: Any) -> dict[str, Any]:
+    kind = {"purpose": "VPC_PEERING", "addressType": "INTERNAL", "prefixLength": 16, "network": "global/networks/vpc"}
+    return done(compute, compute.globalAddresses().insert(project=PROJECT, body={"name": name} | kind | body).execute())
+
+
+def test_an_operation_runs_first_and_is_done_when_asked_again(compute):
+    """The first answer of an insert is RUNNING; it names its target by link and by number."""
+    body = {"name": "vpc", "autoCreateSubnetworks": False}
+    first = compute.networks().insert(project=PROJECT, body=body).execute()
+
+    assert (first["status"], first["progress"]) == ("RUNNING", 0)
+    ended = compute.globalOperations().get(project=PROJECT, operation=first["name"]).execute()
+    network = compute.networks().get(project=PROJECT, network="vpc").execute()
+    assert (ended["status"], ended["progress"], ended["targetId"]) == ("DONE", 100, network["id"])
+    assert ended["targetLink"] == network["selfLink"] == f"{LINK}projects/{PROJECT}/global/networks/vpc"
+
+
+def test_a_custom_network_has_regional_routing_and_no_subnets(compute):
+    """What is not sent is filled in as Google does, and an empty list of subnets is left out."""
+    make_network(compute)
+    network = compute.networks().get(project=PROJECT, network="vpc").execute()
+
+    assert network["routingConfig"]["routingMode"] == "REGIONAL"
+    assert "subnetworks" not in network
+    assert "mtu" not in network
+
+
+def test_an_auto_mode_network_has_a_subnet_in_every_region(compute):
+    """Each is named like the network and has the documented range."""
+    make_network(compute, autoCreateSubnetworks=True)
+    subnet = compute.subnetworks().get(project=PROJECT, region="europe-west1", subnetwork="vpc").execute()
+
+    assert subnet["ipCidrRange"] == "10.132.0.0/20"
+    assert len(compute.networks().get(project=PROJECT, network="vpc").execute()["subnetworks"]) > 40
+
+
+def test_leaving_out_auto_create_subnetworks_makes_a_legacy_network(compute):
+    """Nothing can be put into it, which is why callers must say false."""
+    body = {"name": "vpc"}
+    done(compute, compute.networks().insert(project=PROJECT, body=body).execute())
+
+    assert "IPv4Range" in compute.networks().get(project=PROJECT, network="vpc").execute()
+    with pytest.raises(HttpError, match="legacy network"):
+        make_subnet(compute)
+
+
+def test_the_same_request_id_answers_the_same_operation(compute):
+    """A caller who lost the answer may send the call again; without the id it is told that the network exists."""
+    body, request_id = {"name": "vpc", "autoCreateSubnetworks": False}, str(uuid.uuid4())
+    networks = compute.networks()
+    first = networks.insert(project=PROJECT, body=body, requestId=request_id).execute()
+    again = networks.insert(project=PROJECT, body=body, requestId=request_id).execute()
+
+    assert again["name"] == first["name"]
+    with pytest.raises(HttpError) as caught:
+        networks.insert(project=PROJECT, body=body).execute()
+    assert (caught.value.status_code, reason_of(caught)) == (409, "alreadyExists")
+
+
+def test_a_network_is_not_ready_while_it_is_being_made(emulator, compute):
+    """On Google's own time, what needs the network is refused until its operation is done."""
+    emulator.world.profile = "google"
+    try:
+        compute.networks().insert(project=PROJECT, body={"name": "vpc", "autoCreateSubnetworks": False}).execute()
+        with pytest.raises(HttpError) as caught:
+            make_subnet(compute)
+
+        assert reason_of(caught) == "resourceNotReady"
+        emulator.world.clock.ahead += 60
+        assert make_subnet(compute)["operationType"] == "insert"
+    finally:
+        emulator.world.profile = "instant"
+
+
+@pytest.mark.parametrize(
+    "blocker",
+    [
+        pytest.param("subnet", id="a subnet is in it"),
+        pytest.param("firewall", id="a firewall rule is on it"),
+        pytest.param("range", id="a range of it is reserved"),
+    ],
+)
+def test_deleting_a_network_in_use_is_accepted_and_then_fails(compute, blocker):
+    """The call answers 200; only its operation says what still uses the network."""
+    make_network(compute)
+    if blocker == "subnet":
+        make_subnet(compute)
+    elif blocker == "range":
+        make_range(compute)
+    else:
+        rule = {"name": "rule", "network": "global/networks/vpc", "allowed": [{"IPProtocol": "tcp"}]}
+        compute.firewalls().insert(project=PROJECT, body=rule).execute()
+    ended = done(compute, compute.networks().delete(project=PROJECT, network="vpc").execute())
+
+    assert ended["error"]["errors"][0]["code"] == "RESOURCE_IN_USE_BY_ANOTHER_RESOURCE"
+    assert ended["httpErrorStatusCode"] == 400
+    assert compute.networks().get(project=PROJECT, network="vpc").execute()["name"] == "vpc"
+
+
+def test_everything_goes_in_the_documented_order(compute):
+    """Address, subnet, then the network; afterwards nothing is found."""
+    make_network(compute)
+    make_subnet(compute)
+    make_range(compute)
+    done(compute, compute.globalAddresses().delete(project=PROJECT, address="range").execute())
+    subnets = compute.subnetworks()
+    done(compute, subnets.delete(project=PROJECT, region="europe-west1", subnetwork="sub").execute())
+    ended = done(compute, compute.networks().delete(project=PROJECT, network="vpc").execute())
+
+    assert "error" not in ended
+    with pytest.raises(HttpError, match=f"The resource 'projects/{PROJECT}/global/networks/vpc' was not found"):
+        compute.networks().get(project=PROJECT, network="vpc").execute()
+    assert "items" not in compute.networks().list(project=PROJECT).execute()
+
+
+def test_ranges_of_subnets_never_overlap(compute):
+    """Nor do they overlap with ranges reserved for peering."""
+    make_network(compute)
+    make_subnet(compute)
+    make_range(compute, address="10.20.0.0")
+
+    with pytest.raises(HttpError, match="conflicts with existing subnetwork 'sub' in region 'europe-west1'"):
+        make_subnet(compute, "other", "10.8.1.0/24")
+    with pytest.raises(HttpError, match="conflicts with reserved IP range"):
+        make_subnet(compute, "other", "10.20.1.0/24")
+
+
+def test_a_subnet_is_changed_under_its_fingerprint(compute):
+    """Without one the call is refused, with an old one too; the new one differs."""
+    make_network(compute)
+    make_subnet(compute)
+    names = {"project": PROJECT, "region": "europe-west1", "subnetwork": "sub"}
+    before = compute.subnetworks().get(**names).execute()
+    change = {"privateIpGoogleAccess": True}
+
+    with pytest.raises(HttpError) as caught:
+        compute.subnetworks().patch(body=change, **names).execute()
+    assert reason_of(caught) == "required"
+    done(compute, compute.subnetworks().patch(body=change | {"fingerprint": before["fingerprint"]}, **names).execute())
+    assert compute.subnetworks().get(**names).execute()["privateIpGoogleAccess"] is True
+    with pytest.raises(HttpError) as caught:
+        compute.subnetworks().patch(body=change | {"fingerprint": before["fingerprint"]}, **names).execute()
+    assert caught.value.status_code == 412
+
+
+def test_a_reserved_range_is_free_in_its_network_and_takes_labels_afterwards(compute):
+    """Labels sent with the insert are dropped; setLabels is done at once and needs the fingerprint."""
+    make_network(compute)
+    make_range(compute, labels={"a": "b"})
+    address = compute.globalAddresses().get(project=PROJECT, address="range").execute()
+
+    assert (address["labelFingerprint"], address["status"]) == ("42WmSpB8rSM=", "RESERVED")
+    assert "labels" not in address
+    body = {"labels": {"managed-by": "provision"}, "labelFingerprint": address["labelFingerprint"]}
+    set_labels = compute.globalAddresses().setLabels(project=PROJECT, resource="range", body=body)
+    assert set_labels.execute()["status"] == "DONE"
+    labelled = compute.globalAddresses().get(project=PROJECT, address="range").execute()
+    assert labelled["labels"] == {"managed-by": "provision"}
+    with pytest.raises(HttpError, match="Labels fingerprint either invalid"):
+        set_labels.execute()
+
+
+def test_a_range_needs_its_network(compute):
+    """The network is named as the one that was not found."""
+    with pytest.raises(HttpError, match="global/networks/vpc' was not found"):
+        make_range(compute)
+
+
+def test_lists_are_filtered_and_paged(compute):
+    """A filter on a name, and pages of one."""
+    make_network(compute, "one")
+    make_network(compute, "two")
+    networks = compute.networks()
+
+    assert [n["name"] for n in networks.list(project=PROJECT, filter="name=two").execute()["items"]] == ["two"]
+    page = networks.list(project=PROJECT, maxResults=1).execute()
+    assert [n["name"] for n in page["items"]] == ["one"]
+    page = networks.list(project=PROJECT, maxResults=1, pageToken=page["nextPageToken"]).execute()
+    assert [n["name"] for n in page["items"]] == ["two"]
+
+
+def test_firewall_rules_have_defaults_and_change(compute):
+    """INGRESS from anywhere at priority 1000, until patched."""
+    make_network(compute)
+    rule = {"name": "rule", "network": "global/networks/vpc", "allowed": [{"IPProtocol": "tcp", "ports": ["22"]}]}
+    done(compute, compute.firewalls().insert(project=PROJECT, body=rule).execute())
+    firewalls = compute.firewalls()
+    shown = firewalls.get(project=PROJECT, firewall="rule").execute()
+
+    assert (shown["direction"], shown["priority"], shown["sourceRanges"]) == ("INGRESS", 1000, ["0.0.0.0/0"])
+    done(compute, firewalls.patch(project=PROJECT, firewall="rule", body={"priority": 5}).execute())
+    assert firewalls.get(project=PROJECT, firewall="rule").execute()["priority"] == 5
+    done(compute, firewalls.delete(project=PROJECT, firewall="rule").execute())
+    assert "items" not in firewalls.list(project=PROJECT).execute()
+
+
+def test_every_network_has_its_way_to_the_internet(compute):
+    """The default route comes with the network, one more with each subnet."""
+    make_network(compute)
+    make_subnet(compute)
+    routes = compute.routes().list(project=PROJECT).execute()["items"]
+
+    assert {(route["destRange"], route["priority"]) for route in routes} == {("0.0.0.0/0", 1000), ("10.8.0.0/22", 0)}
+    assert compute.routes().get(project=PROJECT, route=routes[0]["name"]).execute() == routes[0]
+
+
+def test_quotas_count_what_there_is_and_are_kept(compute):
+    """The project tells limit and usage of networks, and refuses one too many."""
+    make_network(compute)
+    quotas = {q["metric"]: q for q in compute.projects().get(project=PROJECT).execute()["quotas"]}
+
+    assert quotas["NETWORKS"]["usage"] == 1
+    for number in range(int(quotas["NETWORKS"]["limit"]) - 1):
+        make_network(compute, f"vpc-{number}")
+    with pytest.raises(HttpError) as caught:
+        make_network(compute, "one-too-many")
+    assert (caught.value.status_code, reason_of(caught)) == (403, "quotaExceeded")
+
+
+def test_regions_have_zones(compute):
+    """europe-west1 has no zone a; what is not a region is not found."""
+    region = compute.regions().get(project=PROJECT, region="europe-west1").execute()
+
+    assert [zone.rpartition("/")[2] for zone in region["zones"]] == [
+        "europe-west1-b",
+        "europe-west1-c",
+        "europe-west1-d",
+    ]
+    assert compute.zones().get(project=PROJECT, zone="europe-west1-b").execute()["region"] == region["selfLink"]
+    with pytest.raises(HttpError, match="was not found"):
+        compute.regions().get(project=PROJECT, region="atlantis").execute()
+
+
+def test_regional_addresses_live_in_subnets(compute):
+    """An internal one gets a free address of its subnet, and keeps the subnet from being deleted."""
+    make_network(compute)
+    make_subnet(compute)
+    scope = {"project": PROJECT, "region": "europe-west1"}
+    body = {"name": "ip", "addressType": "INTERNAL", "subnetwork": "regions/europe-west1/subnetworks/sub"}
+    done(compute, compute.addresses().insert(body=body, **scope).execute())
+
+    assert compute.addresses().get(address="ip", **scope).execute()["address"] == "10.8.0.2"
+    with pytest.raises(HttpError) as caught:
+        compute.subnetworks().delete(subnetwork="sub", **scope).execute()
+    assert reason_of(caught) == "resourceInUseByAnotherResource"
