@@ -42,7 +42,7 @@ def cli(context: click.Context, local: bool) -> None:
 @click.option("--lock-timeout", type=click.FloatRange(min=0), help="Seconds to wait for another run.")
 def up(options: Options, lock_timeout: float | None) -> None:
     """Bring the deployment into being, or to what provision.toml says now."""
-    from provision import identity
+    from provision import clock, identity, verify
 
     settings = options.settings() or _settings_of_a_first_run(options)
     begun = time.monotonic()
@@ -51,6 +51,13 @@ def up(options: Options, lock_timeout: float | None) -> None:
     with _changing(options, gcp, store, settings, lock_timeout, runner) as engine:
         engine.up(settings)
         url, deployment = _url(engine.journal.ledger), engine.deployment(settings)
+    verify.server_answers(
+        gcp,
+        clock.SystemClock(),
+        deployment.account("log-pusher"),
+        url,
+        lambda why: options.report.say(f"[dim]{why}[/]"),
+    )
     seconds = time.monotonic() - begun
     options.report.deployed(options.command, url, deployment.members, engine.done, seconds, settings.support_email)
 

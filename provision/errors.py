@@ -165,6 +165,12 @@ class NoAnswer(ProvisionError):
     hint = "Check the network, then run the same command again."
 
 
+class NotReachable(ProvisionError):
+    """Everything is deployed, and the server does not answer through the front door."""
+
+    hint = "Run the same command again in a few minutes; python -m provision drift tells whether something was changed."
+
+
 class Interrupted(ProvisionError):
     """The user stopped the run; what had begun goes on at Google and is picked up by the next run."""
 
