@@ -100,7 +100,7 @@ class Call:
             return str(bucket["projectNumber"]) if bucket else ""
         if self.host == "cloudresourcemanager.googleapis.com" and "/" not in str(self.params.get("resource", "/")):
             return str(self.params["resource"])  # v1 leaves out projects/
-        for key in ("name", "parent", "resource", "projectName"):
+        for key in ("name", "parent", "resource", "sinkName", "metricName", "projectName"):
             parts = str(self.params.get(key, "")).split("/")
             if len(parts) > 1 and parts[0] in ("projects", "apps"):
                 if parts[1] == "-" and len(parts) > 3 and "@" in parts[3]:  # projects/-/serviceAccounts/E

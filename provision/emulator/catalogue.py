@@ -21,7 +21,7 @@ _OTHERS = {
 def services() -> frozenset[str]:
     """Every known service, as in `compute.googleapis.com`."""
     folder = files("googleapiclient").joinpath("discovery_cache/documents")
-    names = {path.name.split(".")[0] for path in folder.iterdir()} | set(_OTHERS)
+    names = {path.name.split(".")[0] for path in folder.iterdir()} | set(_OTHERS) | set(_DEFAULTS.split())
     return frozenset(f"{name}.googleapis.com" for name in names)
 
 
@@ -40,8 +40,15 @@ def about(service: str) -> tuple[str, str]:
     return str(document["title"]), str(document.get("description", ""))
 
 
-# what a project of ours counts as switched on when it was seeded with "every API"
+# what new projects have, https://cloud.google.com/service-usage/docs/enabled-service, and what comes with the rest
+_DEFAULTS = (
+    "analyticshub autoscaling bigquery bigqueryconnection bigquerydatapolicy bigquerydatatransfer bigquerymigration "
+    "bigqueryreservation bigquerystorage container containerregistry dataform dataplex datastore deploymentmanager dns "
+    "eventarc networkconnectivity oslogin pubsub servicecontrol servicemanagement sourcerepo telemetry"
+)
+
+# what a project counts as having switched on when it was seeded with "every API"
 COMMON = frozenset(
-    {*discovery.DOCUMENTS, *(f"{name}.googleapis.com" for name in _OTHERS), "monitoring.googleapis.com"}
+    {*discovery.DOCUMENTS, *(f"{name}.googleapis.com" for name in (*_OTHERS, *_DEFAULTS.split(), "monitoring"))}
     - {"containerscanning.googleapis.com", "sts.googleapis.com"}
 )

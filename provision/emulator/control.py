@@ -67,7 +67,7 @@ class Control:
         if self.world.kept and request.headers.get("x-emulator-token") != self.world.token:
             raise PermissionError("send the token of the data folder's emulator.json as X-Emulator-Token")
         if body["projectId"] not in self.world.projects:
-            self.world.add_project(**body)
+            self.world.add_project(body)
         return {}
 
     def _reset(self, method: str, body: Json, request: Request) -> Json:

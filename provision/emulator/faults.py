@@ -28,7 +28,8 @@ class Fault:
     """One ordered failure; `times` of them after `skip` calls of the method that go well.
 
     `when` is before or after the effect. `drop` closes the connection without an answer, `tear` in the middle of the
-    true answer; otherwise `status` is answered, with `body` or a body in the API's own form.
+    true answer; otherwise `status` is answered, with `body` or a body in the API's own form. `delay` holds all this
+    back for so many seconds, as a network does when a client times out.
     """
 
     method: str
@@ -39,6 +40,7 @@ class Fault:
     body: Json | None = None
     drop: bool = False
     tear: bool = False
+    delay: float = 0.0
 
     def answer(self, host: str) -> Json:
         """The body of the failure."""

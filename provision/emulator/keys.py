@@ -50,7 +50,7 @@ def _fresh(world: World, subject: str) -> Json:
 
 
 def new_account_key(world: World, email: str, *, user_managed: bool) -> Json:
-    """Make a key of a service account and keep it; its row has kid, pem, cert, public (PEM), keyType, validAfterTime."""
+    """Make a key of a service account and keep it: kid, pem, cert, public (PEM), keyType, validAfterTime."""
     row = _fresh(world, email)
     row["keyType"] = "USER_MANAGED" if user_managed else "SYSTEM_MANAGED"
     world.table("iam.keys")[f"{email}/{row['kid']}"] = row

@@ -132,7 +132,7 @@ def start(
     row["name"] = name or _name(row, now)
     if done:
         _settle_one(world, row)
-    world.table("operations")[_key(row)] = row
+    _keep(world, row)
     return render(row)
 
 
@@ -154,8 +154,7 @@ def read(call: "Call", kind: str, name: str) -> Json:
 
 def pending(world: "World", kind: str, target: str = "") -> list[Json]:
     """Rows of the operations under way on a resource or what is in it, oldest first."""
-    rows = [r for _, r in world.table("operations").under(f"{kind}/") if r["state"] == "running"]
-    return sorted((r for r in rows if r["target"].startswith(target)), key=lambda r: int(r["order"]))
+    return [r for r in _running(world, f"{kind}/") if r["target"].startswith(target)]
 
 
 def listed(world: "World", kind: str, prefix: str = "") -> list[Json]:
@@ -167,11 +166,26 @@ def listed(world: "World", kind: str, prefix: str = "") -> list[Json]:
 def settle(world: "World") -> None:
     """Finish whatever is due, oldest first; each in a transaction of its own."""
     now = world.clock.now()
+    for row in _running(world):
+        if parse(row["due"]) <= now:
+            _settle_one(world, row)
+            _keep(world, row)
+
+
+def _running(world: "World", prefix: str = "") -> list[Json]:
+    """Rows of the operations that are not done, oldest first; their keys are kept apart, for each request asks."""
     table = world.table("operations")
-    rows = [r for r in table.values() if r["state"] == "running" and parse(r["due"]) <= now]
-    for row in sorted(rows, key=lambda r: int(r["order"])):
-        _settle_one(world, row)
-        table[_key(row)] = row
+    rows = [table[key] for key, _ in world.table("operations.running").under(prefix)]
+    return sorted(rows, key=lambda row: int(row["order"]))
+
+
+def _keep(world: "World", row: Json) -> None:
+    key = _key(row)
+    world.table("operations")[key] = row
+    if row["state"] == "running":
+        world.table("operations.running")[key] = {}
+    else:
+        world.table("operations.running").pop(key, None)
 
 
 def _settle_one(world: "World", row: Json) -> None:

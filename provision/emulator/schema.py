@@ -76,7 +76,9 @@ def body(route: Route, sent: Any) -> Json:  # whatever JSON came
     if not isinstance(sent, dict):
         raise _refused([("", "Root element must be a message.")])
     problems: Problems = []
-    canonical = _message(route, route.request, sent, "", problems)
+    # some clients repeat in the body what stands in the path, which Google lets them
+    repeated = set(route.parameters) - set(route.schemas.get(route.request, {}).get("properties", ()))
+    canonical = _message(route, route.request, {k: v for k, v in sent.items() if k not in repeated}, "", problems)
     if problems:
         raise _refused(problems)
     return canonical

@@ -1,5 +1,6 @@
 """The emulator as a web application: Google's `https://HOST/PATH` at `http://127.0.0.1:PORT/HOST/PATH`."""
 
+import asyncio
 import contextlib
 import importlib
 import json
@@ -92,6 +93,8 @@ class Front:
             if sent.media is not None:
                 sent.media.unlink(missing_ok=True)
         try:
+            if fault is not None and fault.delay:
+                await asyncio.sleep(fault.delay)
             whole = fault is None or not (fault.drop or fault.tear)
             if fault is None or not fault.drop:
                 await _write(reply, send, stream, torn=not whole)

@@ -125,7 +125,7 @@ def create(call: Call) -> Json:
 @operations.finish("cloudresourcemanager.projects.create")
 def created(world: World, operation: Json) -> Json:
     """The project is there, without billing, with its creator as owner and only the default APIs on."""
-    row = world.add_project(operation["args"]["seed"] | {"services": ["serviceusage.googleapis.com"]})
+    row = world.add_project(operation["args"]["seed"] | {"services": ["cloudresourcemanager", "serviceusage"]})
     row |= {"billing": "", "parent": operation["args"]["seed"]["parent"]}
     world.projects[row["projectId"]] = row
     iam.put_policy(

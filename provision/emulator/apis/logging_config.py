@@ -96,8 +96,7 @@ def _described(call: Call, sent: Json, name: str) -> Json:
     }
     if sent.get("description"):
         descriptor["description"] = sent["description"]
-    if not given.get("unit") and descriptor["valueType"] == "INT64":
-        descriptor["unit"] = "1"
+    descriptor.setdefault("unit", "1")
     labels = [{k: v for k, v in label.items() if v != "STRING"} for label in given.get("labels") or []]
     if labels:
         descriptor["labels"] = labels

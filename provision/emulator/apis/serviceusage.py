@@ -1,5 +1,7 @@
 """Service Usage: which APIs a project has switched on. https://cloud.google.com/service-usage/docs/reference/rest."""
 
+import base64
+
 from provision.emulator import catalogue, errors, operations
 from provision.emulator.api import Call, Json, method
 from provision.emulator.world import World
@@ -96,9 +98,23 @@ def list_services(call: Call) -> Json:
     names = set(enabled)
     if "ENABLED" not in wanted:
         names = set(catalogue.COMMON) - names if "DISABLED" in wanted else names | catalogue.COMMON
-    page = call.page([{"name": name} for name in sorted(names)], "services", 50)
-    rows = [_service(project, row["name"], enabled=row["name"] in enabled) for row in page.pop("services", [])]
-    return ({"services": rows} if rows else {}) | page
+    size, after = int(call.params.get("pageSize") or 50), _after(str(call.params.get("pageToken") or ""))
+    rest = [name for name in sorted(names) if name > after]
+    rows = [_service(project, name, enabled=name in enabled) for name in rest[:size]]
+    answer: Json = {"services": rows} if rows else {}
+    return answer | ({"nextPageToken": _token(rest[size - 1])} if len(rest) > size else {})
+
+
+def _token(last: str) -> str:
+    """A page token, which holds the last name of the page."""
+    return base64.b64encode(b"r$\n" + f'"B {last}'.encode()).decode()
+
+
+def _after(token: str) -> str:
+    try:
+        return base64.b64decode(token, validate=True).decode().rpartition(" ")[2]
+    except ValueError as problem:
+        raise errors.invalid("Request contains an invalid argument.") from problem
 
 
 @method("serviceusage.services.get", permission="serviceusage.services.get", resource=_resource)
