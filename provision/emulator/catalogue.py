@@ -44,7 +44,8 @@ def about(service: str) -> tuple[str, str]:
 _DEFAULTS = (
     "analyticshub autoscaling bigquery bigqueryconnection bigquerydatapolicy bigquerydatatransfer bigquerymigration "
     "bigqueryreservation bigquerystorage container containerregistry dataform dataplex datastore deploymentmanager dns "
-    "eventarc networkconnectivity oslogin pubsub servicecontrol servicemanagement sourcerepo telemetry"
+    "clouderrorreporting cloudkms eventarc networkconnectivity oslogin pubsub servicecontrol servicemanagement "
+    "sourcerepo stackdriver telemetry"
 )
 
 # what a project counts as having switched on when it was seeded with "every API"
