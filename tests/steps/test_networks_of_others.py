@@ -1,0 +1,112 @@
+"""A network that was there before us: used, never changed beyond our range, and left as it was."""
+
+import pytest
+
+from provision import operations
+from steps import PLAN, peering
+from tests.conftest import NUMBER, PROJECT
+
+EXISTING = {"network": {"name": "corporate", "subnet": "data"}}
+ROWS = ("service_accounts", "project_roles", "network", "subnet", "peering_range", "peering", "sql_instance")
+
+
+def wait(bench, service, request):
+    bench.wait(operations.started(service, request.execute()))
+
+
+@pytest.fixture
+def bench(bench_for):
+    """A bench for a deployment into the network `corporate`, which is there already."""
+    bench = bench_for(**EXISTING)
+    network = {"name": "corporate", "autoCreateSubnetworks": False}
+    wait(bench, "compute", bench.gcp.compute.networks().insert(project=PROJECT, body=network))
+    subnet = {"name": "data", "ipCidrRange": "10.1.0.0/20", "network": f"projects/{PROJECT}/global/networks/corporate"}
+    subnets = bench.gcp.compute.subnetworks()
+    wait(bench, "compute", subnets.insert(project=PROJECT, region="europe-west1", body=subnet))
+    return bench
+
+
+def connect(bench, *ranges):
+    """Somebody else's connection, with ranges of theirs."""
+    network = f"projects/{NUMBER}/global/networks/corporate"
+    for name in ranges:
+        body = {
+            "name": name,
+            "purpose": "VPC_PEERING",
+            "addressType": "INTERNAL",
+            "prefixLength": 20,
+            "network": f"projects/{PROJECT}/global/networks/corporate",
+        }
+        wait(bench, "compute", bench.gcp.compute.globalAddresses().insert(project=PROJECT, body=body))
+    calls = bench.gcp.servicenetworking.services().connections()
+    body = {"network": network, "reservedPeeringRanges": list(ranges)}
+    wait(bench, "servicenetworking", calls.create(parent=peering.SERVICE, body=body))
+
+
+def connection(bench):
+    """The ranges of the network's connection."""
+    calls = bench.gcp.servicenetworking.services().connections()
+    network = f"projects/{NUMBER}/global/networks/corporate"
+    found = calls.list(parent=peering.SERVICE, network=network).execute().get("connections", [])
+    return [set(item["reservedPeeringRanges"]) for item in found]
+
+
+def test_our_range_joins_a_connection_and_leaves_it(bench):
+    """Others' ranges are there before, while and after we use the connection."""
+    connect(bench, "theirs", "more")
+    bench.up(PLAN, *ROWS)
+    joined = connection(bench)
+    drift = list(bench.drift())
+    bench.deployment = None
+    bench.down(PLAN)
+
+    assert joined == [{"theirs", "more", "mlflow-services"}]
+    assert drift == []
+    assert connection(bench) == [{"theirs", "more"}]
+    assert bench.gcp.compute.networks().get(project=PROJECT, network="corporate").execute()["peerings"]
+
+
+def test_our_range_is_put_back_beside_the_others(bench):
+    """Somebody takes it out: that is drift, and mending it touches no other range."""
+    connect(bench, "theirs")
+    bench.up(PLAN, *ROWS[:-1])
+    calls = bench.gcp.servicenetworking.services().connections()
+    body = {"network": f"projects/{NUMBER}/global/networks/corporate", "reservedPeeringRanges": ["theirs"]}
+    wait(bench, "servicenetworking", calls.patch(name=f"{peering.SERVICE}/connections/-", force=True, body=body))
+    seen = [name for name, _ in bench.drift()]
+    bench.up(PLAN, "peering")
+
+    assert seen == ["peering"]
+    assert connection(bench) == [{"theirs", "mlflow-services"}]
+
+
+def test_a_network_without_a_connection_gets_one(bench):
+    """Then ours is its only range."""
+    bench.up(PLAN, *ROWS)
+
+    assert connection(bench) == [{"mlflow-services"}]
+
+
+def test_a_connection_of_our_network_that_google_holds_on_to(bench_for):
+    """Another database still uses it, so Google refuses to delete it: then our side of the peering is removed."""
+    bench = bench_for()
+    bench.up(PLAN, *ROWS)
+    body = {
+        "name": "other",
+        "region": "europe-west1",
+        "databaseVersion": "POSTGRES_18",
+        "settings": {
+            "tier": "db-f1-micro",
+            "edition": "ENTERPRISE",
+            "ipConfiguration": {"ipv4Enabled": False, "privateNetwork": f"projects/{PROJECT}/global/networks/mlflow"},
+        },
+    }
+    wait(bench, "sqladmin", bench.gcp.sql.instances().insert(project=PROJECT, body=body))
+    for name in ("sql_instance", "peering"):
+        for ref in bench.refs(name):
+            bench.remove(ref)
+    network = bench.gcp.compute.networks().get(project=PROJECT, network="mlflow").execute()
+    bench.up(PLAN, "peering")
+
+    assert "peerings" not in network
+    assert list(bench.drift()) == []
