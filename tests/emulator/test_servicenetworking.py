@@ -182,6 +182,18 @@ def test_on_googles_time_a_connection_stays_in_use_for_hours(emulator, google, n
         emulator.world.profile = "instant"
 
 
+def test_one_peering_operation_of_a_network_at_a_time(emulator, networking):
+    """A second one is refused until the first has ended."""
+    emulator.world.profile = "google"
+    body = {"network": NETWORK, "reservedPeeringRanges": ["range"]}
+    try:
+        networking.services().connections().create(parent=SERVICE, body=body).execute()
+        with pytest.raises(HttpError, match="There is a peering operation in progress"):
+            networking.services().connections().create(parent=SERVICE, body=body).execute()
+    finally:
+        emulator.world.profile = "instant"
+
+
 def test_a_network_that_is_not_there_cannot_be_connected(networking):
     """The error names it."""
     body = {"network": f"projects/{NUMBER}/global/networks/nope", "reservedPeeringRanges": ["range"]}

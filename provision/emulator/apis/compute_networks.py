@@ -140,8 +140,9 @@ def deleted(world: World, operation: Json) -> None:
 
 def peering_in_progress(world: World, path: str) -> bool:
     """Whether a peering of this network is being made or removed right now: only one may be."""
-    rows = operations.pending(world, "compute", path) + operations.pending(world, "servicenetworking", path)
-    return any("eering" in row["verb"] or "onnection" in row["verb"] for row in rows)
+    removals = [row for row in operations.pending(world, "compute", path) if row["verb"].endswith(".removePeering")]
+    rows = removals + operations.pending(world, "servicenetworking", path)
+    return any(row["target"] == path for row in rows)
 
 
 def add_peering(world: World, path: str, peering: Json) -> None:
