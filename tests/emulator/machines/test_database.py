@@ -14,7 +14,7 @@ import psutil
 import psycopg2
 import pytest
 from cryptography import x509
-from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from provision.emulator.machines.database import Database, max_connections
 from provision.emulator.machines.failure import MachineError
@@ -95,7 +95,7 @@ def test_large_rows_pass_the_proxy_both_ways(kit: Kit) -> None:
 
 def test_a_client_without_tls_is_refused_as_cloud_sql_does(kit: Kit) -> None:
     """ENCRYPTED_ONLY: the refusal is PostgreSQL's own sentence about pg_hba.conf."""
-    with pytest.raises(psycopg2.OperationalError, match='no pg_hba.conf entry .* user "mlflow", .* no encryption'):
+    with pytest.raises(psycopg2.OperationalError, match=r'no pg_hba\.conf entry .* user "mlflow", .* no encryption'):
         kit.connect(sslmode="disable")
 
 
@@ -264,7 +264,7 @@ def test_a_pid_file_that_names_a_stranger_harms_nobody(tmp_path: Path) -> None:
 def test_a_taken_address_fails_with_what_to_do(tmp_path: Path) -> None:
     """When somebody listens on the instance's address, the failure says where and how to find out who."""
     kit = Kit(tmp_path / "one")
-    with listening(kit.address, 5432), pytest.raises(MachineError, match=f"{kit.address}:5432 can not be listened on.*lsof"):
+    with listening(kit.address, 5432), pytest.raises(MachineError, match=rf"{kit.address}:5432 can not be listened on.*lsof"):
         kit.start()
     kit.close()
 

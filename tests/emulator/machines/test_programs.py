@@ -46,7 +46,7 @@ def test_the_version_asked_for_is_found(version: str, major: int) -> None:
 
 def test_a_version_that_is_too_new_is_an_error_that_names_the_others() -> None:
     """The message says which versions there are."""
-    with pytest.raises(MachineError, match="no PostgreSQL 99.*POSTGRES_16, POSTGRES_18"):
+    with pytest.raises(MachineError, match=r"no PostgreSQL 99.*POSTGRES_16, POSTGRES_18"):
         programs_for("POSTGRES_99")
 
 
@@ -85,7 +85,7 @@ def test_when_no_way_is_left_the_error_tells_what_was_tried(tmp_path: Path) -> N
     tmp_path.chmod(0o700)
     kit = Kit(tmp_path / "one", Runner(lambda: (AS_OURSELVES, AS_NOBODY)))
 
-    with pytest.raises(MachineError, match="(?s)ourselves: .*root.*nobody: .*normal user"):
+    with pytest.raises(MachineError, match=r"(?s)ourselves: .*root.*nobody: .*normal user"):
         kit.start()
     kit.close()
 

@@ -1,0 +1,78 @@
+"""Passes an HTTP request on to a process and its answer back, byte for byte and without keeping either in memory."""
+
+from collections.abc import AsyncIterator, Iterable
+
+import httpx
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+LARGEST_BODY = 32 * 1024 * 1024  # https://cloud.google.com/appengine/docs/flexible/how-requests-are-handled
+LONGEST_ANSWER = 3600.0
+# What belongs to one connection and not to the message: RFC 9110, section 7.6.1.
+HOP_BY_HOP = frozenset(
+    ("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
+     "transfer-encoding", "upgrade")
+)  # fmt: skip
+
+Headers = list[tuple[str, str]]
+
+
+class TooLarge(Exception):
+    """The body is larger than App Engine takes."""
+
+
+def new_client() -> httpx.AsyncClient:
+    """A client for `pass_on`, without limits of its own: those of the platform count."""
+    # Shorter than the five seconds for which uvicorn keeps a silent connection, so that none is used as it is closed.
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=3.0)
+    timeout = httpx.Timeout(LONGEST_ANSWER, connect=10.0)
+    return httpx.AsyncClient(trust_env=False, limits=limits, timeout=timeout, follow_redirects=False)
+
+
+async def pass_on(client: httpx.AsyncClient, request: Request, port: int, headers: Headers) -> Response:
+    """The answer of the process on `port` to `request` with `headers` in place of its own.
+
+    Raises TooLarge for a body over 32 MB, and httpx.HTTPError when the process does not answer.
+    """
+    if int(request.headers.get("content-length") or 0) > LARGEST_BODY:
+        raise TooLarge
+    path = bytes(request.scope.get("raw_path") or request.scope["path"].encode()).partition(b"?")[0]
+    query = b"?" + request.scope["query_string"] if request.scope["query_string"] else b""
+    has_body = "content-length" in request.headers or "transfer-encoding" in request.headers
+    sent = client.build_request(
+        request.method,
+        httpx.URL(scheme="http", host="127.0.0.1", port=port, raw_path=path + query),
+        headers=headers,
+        content=_limited(request) if has_body else None,
+    )
+    answer = await client.send(sent, stream=True)
+    response = StreamingResponse(_body(answer), answer.status_code)
+    response.raw_headers = [
+        (name.lower(), value) for name, value in answer.headers.raw if name.lower().decode("latin-1") not in HOP_BY_HOP
+    ]
+    return response
+
+
+def end_to_end(headers: Iterable[tuple[str, str]]) -> Headers:
+    """The headers that are meant for the process, and not for this connection only."""
+    kept = [(name.lower(), value) for name, value in headers]
+    named = {word.strip().lower() for name, value in kept if name == "connection" for word in value.split(",")}
+    return [(name, value) for name, value in kept if name not in HOP_BY_HOP and name not in named]
+
+
+async def _limited(request: Request) -> AsyncIterator[bytes]:
+    total = 0
+    async for chunk in request.stream():
+        total += len(chunk)
+        if total > LARGEST_BODY:
+            raise TooLarge
+        if chunk:
+            yield chunk
+
+
+async def _body(answer: httpx.Response) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in answer.aiter_raw():
+            yield chunk
+    finally:
+        await answer.aclose()
