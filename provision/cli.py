@@ -70,7 +70,7 @@ def up(options: Options, lock_timeout: float | None) -> None:
 def down(options: Options, yes: bool, delete_data: bool, lock_timeout: float | None) -> None:
     """Take the deployment away, in reverse order; says what stays and why."""
     from provision import identity, session
-    from provision.teardown import Stays, Teardown, data_at_risk
+    from provision.teardown import Left, Teardown, data_at_risk
 
     settings = options.settings()
     begun = time.monotonic()
@@ -87,7 +87,7 @@ def down(options: Options, yes: bool, delete_data: bool, lock_timeout: float | N
                     "delete",
                 )
         stays = Teardown(engine, session.new_salt(), delete_data=delete_data).run()
-    stays.append(Stays(str(store), "the ledger: it tells a later up what was here"))
+    stays.append(Left(str(store), "the ledger: it tells a later up what was here"))
     options.report.taken_down(stays, engine.done, time.monotonic() - begun)
 
 
@@ -112,7 +112,7 @@ def drift(options: Options) -> None:
 def plan(options: Options) -> None:
     """Tell what up would do; changes nothing, and exits with 2 when there is something to do."""
     from provision import bootstrap, clock, session
-    from provision.deployment import Deployment
+    from provision.engine import deployment_of
     from provision.inspect import Inspector
     from state.journal import read_ledger
     from steps import PLAN
@@ -124,8 +124,7 @@ def plan(options: Options) -> None:
         ledger = read_ledger(store) or session.first_ledger(
             bootstrap.find_project(gcp, now, may_change=False), settings
         )
-        deployment = Deployment(settings, ledger.deployment, ledger.salt, ledger.project_number, ledger.counters)
-        findings = Inspector(PLAN, gcp, ledger, now).pending(deployment)
+        findings = Inspector(PLAN, gcp, ledger, now).pending(deployment_of(settings, ledger))
     options.report.findings(findings, "Nothing to do: everything is as provision.toml says.")
     if findings:
         raise SystemExit(CHANGES_PENDING)

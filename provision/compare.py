@@ -143,6 +143,30 @@ def merged(applied: Body, body: Body) -> Body:
     return result
 
 
+def shared(body: Body, live: Body) -> Body:
+    """Of the lists in a body, the items that are live already: where we are guests, they are not ours."""
+    return _lists_of(body, live, wanted=True)
+
+
+def without(body: Body, found: Body) -> Body:
+    """A body without the items of lists that were found there before us."""
+    return {**body, **_lists_of(body, found, wanted=False)} if found else body
+
+
+def _lists_of(body: Body, other: Body, *, wanted: bool) -> Body:
+    """The lists of a body, cut down to the items that are, or are not, in another."""
+    cut: Body = {}
+    for key, value in body.items():
+        if isinstance(value, Mapping):
+            inner = _lists_of(dict(value), _dict(other.get(key)), wanted=wanted)
+            cut |= {key: inner if wanted else {**value, **inner}} if inner else {}
+        elif isinstance(value, list):
+            theirs = _list(other.get(key))
+            items = [item for item in value if any(_same(item, there) for there in theirs) is wanted]
+            cut |= {key: items} if items or not wanted else {}
+    return cut
+
+
 def remains(applied: Any, live: Any) -> bool:
     """Whether anything of what we applied is still live: how the engine knows that a policy's bindings are gone."""
     if isinstance(applied, Mapping):

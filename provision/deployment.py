@@ -19,7 +19,7 @@ class Deployment:
         salt: A suffix for names that are global or stay reserved after deletion, 4 characters, the first a letter.
         project_number: Google's number of the project.
         counters: By step name, how often a new id was needed because Google does not let the old one be used again.
-        runner: The IAM member that runs `up`, such as ``user:ada@example.com``; empty when it is not known.
+        runners: The IAM members that have run `up`, such as ``user:ada@example.com``.
     """
 
     config: Config
@@ -27,7 +27,7 @@ class Deployment:
     salt: str
     project_number: str
     counters: Mapping[str, int] = field(default_factory=dict)
-    runner: str = ""
+    runners: tuple[str, ...] = ()
 
     @property
     def project(self) -> str:

@@ -26,7 +26,7 @@ from provision.errors import (
 )
 from provision.gcp import Gcp
 from provision.plan import Plan, Row
-from provision.step import Body, Change, FactBook, Operation, Owner, Ref
+from provision.step import Body, Change, Delete, FactBook, Operation, Owner, Ref, keep
 from provision.walk import Outcome, walk
 from state.journal import Journal
 from state.ledger import Deed, Ledger, Record
@@ -53,6 +53,13 @@ class Done:
     seconds: float
 
 
+def deployment_of(config: Config, ledger: Ledger) -> Deployment:
+    """What the steps declare from: the config with what the ledger knows."""
+    return Deployment(
+        config, ledger.deployment, ledger.salt, ledger.project_number, ledger.counters, tuple(sorted(ledger.runners))
+    )
+
+
 @dataclass
 class Engine:
     """What every run has.
@@ -63,7 +70,6 @@ class Engine:
         journal: The open ledger.
         run: This run's id.
         clock: Whose time passes.
-        runner: The IAM member that runs it; empty when unknown.
         stop: Once set, nothing new is started and waiting ends.
         doing: Told what is being worked on, for a rival that waits for the lease.
         workers: Rows that may be worked on side by side.
@@ -74,7 +80,6 @@ class Engine:
     journal: Journal
     run: str
     clock: Clock
-    runner: str = ""
     stop: threading.Event = field(default_factory=threading.Event)
     doing: Callable[[str], None] = lambda what: None
     workers: int = 8
@@ -113,6 +118,7 @@ class Engine:
                 bodies = row.step.declare(self.deployment(config), self.facts)
                 for ref, body in bodies.items():
                     self._learn(row, self._converge(row, ref, body))
+                    self._note_kept(row, ref, config)
                 self._declared.update(bodies)
                 return
             except CannotChangeInPlace:
@@ -123,8 +129,7 @@ class Engine:
 
     def deployment(self, config: Config) -> Deployment:
         """What the steps declare from, as the ledger knows it now."""
-        ledger = self.journal.ledger
-        return Deployment(config, ledger.deployment, ledger.salt, ledger.project_number, ledger.counters, self.runner)
+        return deployment_of(config, self.journal.ledger)
 
     def _renewable(self, name: str, error: Exception) -> bool:
         return self.plan[name].renews and isinstance(error, OperationFailed) and error.code in RENEWABLE_CODES
@@ -145,6 +150,12 @@ class Engine:
         if self.journal.ledger.facts.get(row.name) != body:
             self.journal.note(lambda ledger: ledger.facts.update({row.name: body}))
 
+    def _note_kept(self, row: Row, ref: Ref, config: Config) -> None:
+        """Write down why `down`, which does not know the config, must keep a resource."""
+        why = row.kept(self.deployment(config)) if row.kept else None
+        if self.journal.ledger.records[ref].keep != why:
+            self.journal.note(self._written(row, ref, keep=why))
+
     # the one path
 
     def _converge(self, row: Row, ref: Ref, body: Body) -> Body:
@@ -162,7 +173,7 @@ class Engine:
             while True:
                 live = self._read(row, ref)
                 if live is not None and deed is None:
-                    self._claim(row, ref, live)
+                    self._claim(row, ref, body, live)
                 changes = None if live is None else self._differences(row, body, live, applied)
                 if live is not None and not changes:
                     self._conclude(row, ref, body, deed)
@@ -181,7 +192,7 @@ class Engine:
     def _differences(self, row: Row, body: Body, live: Body, applied: Body) -> list[Change]:
         return compare.differences(body, live, applied, at_least=row.at_least, write_only=row.write_only)
 
-    def _claim(self, row: Row, ref: Ref, live: Body) -> None:
+    def _claim(self, row: Row, ref: Ref, body: Body, live: Body) -> None:
         """Make sure that a thing that is there is ours, or may be adopted, before it is touched."""
         record = self.journal.ledger.records.get(ref)
         if record is not None and record.done is not None:
@@ -192,6 +203,8 @@ class Engine:
             case Owner.SHARED if record is None:
                 self.journal.note(self._written(row, ref, adopted=True))
                 self.log.info("resource.adopted", step=row.name, ref=ref)
+            case _ if record is None and row.at_least:
+                self.journal.note(self._written(row, ref, found=compare.shared(body, live)))
             case _:
                 pass
 
@@ -227,6 +240,7 @@ class Engine:
 
     def _conclude(self, row: Row, ref: Ref, body: Body, deed: Deed | None) -> None:
         record = self.journal.ledger.records.get(ref)
+        body = compare.without(body, record.found) if record else body
         if deed is None and record is not None and record.pending is None and record.done and record.body == body:
             return
         # What we found made already, by a run that died before it could say so, was made by its intent.
@@ -248,7 +262,7 @@ class Engine:
         self.journal.note(lambda ledger: ledger.records.__delitem__(record.ref))
 
     def _dismantle(self, row: Row, record: Record) -> None:
-        delete = row.step.delete
+        delete: Delete = row.step.delete
         for _ in range(ACTS):
             live = self._read(row, record.ref)
             if live is None or not compare.remains(record.body, live):
@@ -266,11 +280,10 @@ class Engine:
             try:
                 self._follow(record.ref, delete(self.gcp, record.ref, live, record.body))
             except OperationFailed as error:
-                refused = getattr(row.step, "delete_refused", None)
-                if refused is None or delete is refused:
+                if row.refused is None or delete is row.refused:
                     raise
-                self.log.info("resource.refused", ref=record.ref, why=str(error))
-                delete = refused
+                self.log.info("resource.refused", step=row.name, ref=record.ref, why=str(error))
+                delete = row.refused
             else:
                 self._report("delete", row, record.ref, begun)
         raise DidNotSettle(f"{record.ref} is still there after {ACTS} attempts to delete it")
@@ -283,9 +296,10 @@ class Engine:
             undeclared = [record for record in records if record.ref not in self._declared]
             kept = max(0, row.keep_last - (len(records) - len(undeclared)))
             for record in undeclared[kept:]:
-                if record.adopted or record.protected or record.keep:
-                    continue
-                self.remove(row, record)
+                if row.step.delete is keep:
+                    self.journal.note(lambda ledger, ref=record.ref: ledger.records.__delitem__(ref))  # type: ignore[misc]  # a default binds the loop's value
+                elif not (record.adopted or record.protected):
+                    self.remove(row, record)
 
     # what all of them do
 

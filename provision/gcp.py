@@ -4,7 +4,7 @@ Under the emulator, ``https://HOST/PATH`` is served at ``http://127.0.0.1:PORT/H
 """
 
 import functools
-import json
+import os
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,7 +23,7 @@ READING_VERBS = (":getIamPolicy", ":testIamPermissions", ":signJwt", ":generateA
 Gate = Callable[[str, str], None]
 """Called before every request with its method and URL; raises to refuse it."""
 
-M = TypeVar("M")
+C = TypeVar("C")
 
 
 def _open_gate(method: str, url: str) -> None:
@@ -57,6 +57,9 @@ class Gcp:
         self.gate: Gate = gate or _open_gate
         self._given = credentials
         self._local = threading.local()
+        self._connections: list[Any] = []
+        # It would make Google's clients log what they send, secrets too.
+        os.environ.pop("GOOGLE_SDK_PYTHON_LOGGING_SCOPE", None)
         self._lock = threading.RLock()
 
     @functools.cached_property
@@ -139,10 +142,22 @@ class Gcp:
             return f"{door['scheme']}://{door['host']}:{door['port']}"
         return f"https://{default_hostname}" if service == "default" else f"https://{service}-dot-{default_hostname}"
 
+    def close(self) -> None:
+        """Close every connection of every thread."""
+        for http in self._connections:
+            http.close()
+        self._connections.clear()
+        self._local = threading.local()
+        for name in ("projects", "secrets", "credentials_api"):
+            if name in self.__dict__:
+                self.__dict__.pop(name).transport.close()
+        if "storage" in self.__dict__:
+            self.__dict__.pop("storage").close()
+
     def _pass_gate(self, method: str, url: str) -> None:
         self.gate(method, url)  # looked up at every request: the engine sets it after the clients are made
 
-    def _gapic(self, client: Callable[..., M], name: str) -> M:
+    def _gapic(self, client: Callable[..., C], name: str) -> C:
         options = {"api_endpoint": f"{self.emulator}/{name}.googleapis.com"} if self.emulator else None
         with self._lock:
             return client(transport="rest", credentials=self.credentials, client_options=options)
@@ -179,15 +194,5 @@ class Gcp:
             self._local.http = google_auth_httplib2.AuthorizedHttp(
                 self.credentials, http=httplib2.Http(timeout=TIMEOUT)
             )
+            self._connections.append(self._local.http)
         return self._local.http
-
-
-def body_of(message: Any) -> dict[str, Any]:
-    """A GAPIC message as the JSON that the API speaks: camelCase, enums by name, unset fields left out."""
-    text = type(message).to_json(message, use_integers_for_enums=False, including_default_value_fields=False)
-    return dict(json.loads(text))
-
-
-def message_of(kind: type[M], body: dict[str, Any]) -> M:
-    """A GAPIC message from the JSON that the API speaks."""
-    return kind.from_json(json.dumps(body))  # type: ignore[attr-defined, no-any-return]  # every proto-plus class has it

@@ -1,9 +1,10 @@
 """The table of steps as data: which row needs which, checked when it is built."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from provision.step import Step
+from provision.deployment import Deployment
+from provision.step import Delete, Step
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class Row:
         keep_last: How many refs of this row are kept, counting the declared one.
         data: Holds data of the users: `down` keeps it unless it is empty or --delete-data is given.
         renews: What cannot be changed in place is made anew under the next id instead of refused.
+        refused: The verb to go on with when the operation of the step's own delete failed.
+        kept: Tells, when it is applied, why `down` must keep it; None when it need not.
     """
 
     step: Step
@@ -32,6 +35,8 @@ class Row:
     keep_last: int = 1
     data: bool = False
     renews: bool = False
+    refused: Delete | None = None
+    kept: Callable[[Deployment], str | None] | None = None
 
     @property
     def name(self) -> str:
@@ -54,6 +59,8 @@ def row(
     keep_last: int = 1,
     data: bool = False,
     renews: bool = False,
+    refused: Delete | None = None,
+    kept: Callable[[Deployment], str | None] | None = None,
 ) -> Row:
     """Write one line of the table; see Row for the arguments."""
     return Row(
@@ -66,6 +73,8 @@ def row(
         keep_last=keep_last,
         data=data,
         renews=renews,
+        refused=refused,
+        kept=kept,
     )
 
 

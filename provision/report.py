@@ -12,7 +12,7 @@ from rich.table import Table
 from provision.engine import Done
 from provision.errors import ProvisionError
 from provision.inspect import Finding, Kind
-from provision.teardown import Stays
+from provision.teardown import Left
 
 _SIGNS = {
     Kind.CREATE: ("+", "green", "will be created"),
@@ -90,7 +90,7 @@ class Report:
             for change in item.changes:
                 self.say(f"    {escape(str(change))}")
 
-    def taken_down(self, stays: Sequence[Stays], done: Sequence[Done], seconds: float) -> None:
+    def taken_down(self, stays: Sequence[Left], done: Sequence[Done], seconds: float) -> None:
         """Show the end of `down`."""
         self.object(
             stays=[{"ref": item.ref, "why": item.why} for item in stays],

@@ -93,6 +93,8 @@ def changing(
         with lease:
             journal = Journal(store)
             journal.open(run, initial)
+            if runner and runner not in journal.ledger.runners:
+                journal.note(lambda ledger: ledger.runners.append(runner))
 
             def fence(method: str, url: str) -> None:
                 if changes_something(method, url) and not _is_of(store, url):
@@ -103,7 +105,7 @@ def changing(
 
             before, gcp.gate = gcp.gate, fence
             try:
-                yield Engine(plan, gcp, journal, run, clock, runner, doing=doing)
+                yield Engine(plan, gcp, journal, run, clock, doing=doing)
             finally:
                 gcp.gate = before
                 journal.flush()

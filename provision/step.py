@@ -6,7 +6,7 @@ no waiting and no error code.
 """
 
 import enum
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NoReturn, Protocol, TypeVar
 
@@ -83,12 +83,20 @@ class Contents:
     bytes: int
 
 
+class Stays(Exception):
+    """Raised by a delete that must not be made now; its message tells the user what stays and why."""
+
+
 class Owner(enum.Enum):
     """Whose a live resource is when the ledger does not know it."""
 
     OURS = "ours"
     SHARED = "shared"
     FOREIGN = "foreign"
+
+
+Delete = Callable[[Gcp, Ref, Body, Body], Operation | None]
+"""A deleting verb: of what ref names, from what is live and what was applied."""
 
 
 class Step(Protocol):
@@ -112,7 +120,7 @@ class Step(Protocol):
     # The next single call that brings the changed fields to their goals.
     def update(self, gcp: Gcp, ref: Ref, body: Body, changes: Sequence[Change]) -> Operation | None: ...
 
-    # The next single call that takes it away, from what is there and what the ledger says we applied.
+    # The next single call that takes it away, from what is there and what the ledger says we applied; or Stays.
     def delete(self, gcp: Gcp, ref: Ref, live: Body, applied: Body) -> Operation | None: ...
 
     # What later steps need to know of it.

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from provision import step
 from provision.engine import Engine
 from provision.plan import Row
-from provision.step import Contents, Ref
+from provision.step import Contents, Ref, Stays
 from provision.walk import walk
 from state.ledger import Ledger, Record
 
 
 @dataclass(frozen=True)
-class Stays:
+class Left:
     """Something that `down` leaves behind."""
 
     ref: Ref
@@ -42,9 +42,9 @@ class Teardown:
         self._engine = engine
         self._new_salt = new_salt
         self._spared = {} if delete_data else data_at_risk(engine)
-        self.stays: list[Stays] = []
+        self.left: list[Left] = []
 
-    def run(self) -> list[Stays]:
+    def run(self) -> list[Left]:
         """Take everything away that is ours; what cannot or must not go is released from the ledger and returned.
 
         Raises:
@@ -60,7 +60,7 @@ class Teardown:
         outcome = walk(after, self._visit, workers=self._engine.workers, stop=self._engine.stop)
         self._engine.raise_for(outcome)
         self._engine.journal.commit(self._start_afresh)
-        return sorted(self.stays, key=lambda item: item.ref)
+        return sorted(self.left, key=lambda item: item.ref)
 
     def _visit(self, name: str) -> None:
         row = self._engine.plan[name]
@@ -69,21 +69,35 @@ class Teardown:
         for record in self._records(row):
             why = self._reason_to_keep(row, record)
             if why is None:
-                self._engine.remove(row, record)
-                if row.step.LEAVES:
-                    self.stays.append(Stays(record.ref, row.step.LEAVES))
+                why = self._remove(row, record)
             else:
-                self.stays.append(Stays(record.ref, why))
-                self._engine.journal.commit(lambda ledger, ref=record.ref: _forget(ledger, ref))  # type: ignore[misc]  # a default binds the loop's value
+                self._release(record.ref)
+            if why:
+                self.left.append(Left(record.ref, why))
         for child in self._engine.plan:
             if child.dies_with == name:
                 for record in self._records(child):
-                    self._engine.journal.commit(lambda ledger, ref=record.ref: _forget(ledger, ref))  # type: ignore[misc]  # the same
+                    self._release(record.ref)
+
+    def _remove(self, row: Row, record: Record) -> str | None:
+        """Remove a resource; returns what it leaves, or why it must stay after all."""
+        try:
+            self._engine.remove(row, record)
+        except Stays as reason:
+            self._release(record.ref)
+            return str(reason)
+        return row.step.LEAVES
+
+    def _release(self, ref: Ref) -> None:
+        """Take a resource out of the ledger without touching it."""
+        self._engine.journal.note(lambda ledger: ledger.records.__delitem__(ref))
 
     def _reason_to_keep(self, row: Row, record: Record) -> str | None:
         if record.ref in self._spared:
             contents = self._spared[record.ref]
             return f"holds {contents.objects} objects, {contents.bytes} bytes; --delete-data removes them too"
+        if record.keep:
+            return record.keep
         if record.protected:
             return "is protected by the config that was applied last"
         if row.step.delete is step.keep:
@@ -103,7 +117,3 @@ class Teardown:
         ledger.facts.clear()
         ledger.counters.clear()
         ledger.salt = self._new_salt
-
-
-def _forget(ledger: Ledger, ref: Ref) -> None:
-    ledger.records.pop(ref, None)

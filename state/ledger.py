@@ -62,6 +62,7 @@ class Record(Entry):
         needs: the steps that must be there before it, and go after it.
         body: the managed fields as they were last applied.
         adopted: whether it was there before us, so that `down` leaves it.
+        found: what of the body was there before our first change, so that `down` leaves that.
         protected: whether the user forbade its deletion.
         keep: why `down` keeps it, None when it does not.
         parent: the ref with which it disappears, None when it has to be deleted by itself.
@@ -74,6 +75,7 @@ class Record(Entry):
     needs: list[str] = Field(default_factory=list)
     body: Body = Field(default_factory=dict)
     adopted: bool = False
+    found: Body = Field(default_factory=dict)
     protected: bool = False
     keep: str | None = None
     parent: str | None = None
@@ -91,6 +93,7 @@ class Ledger(Entry):
         serial: counts the saves.
         write_id: unlike for every attempt to save, so that a lost answer can be told from a rival's write.
         run: the run that saved it last.
+        runners: who has run `up`, as IAM members.
         counters: by step, how often Google wanted a new id.
         records: by ref.
         facts: by step, what only the server could tell.
@@ -107,6 +110,7 @@ class Ledger(Entry):
     serial: int = 0
     write_id: str = ""
     run: str = ""
+    runners: list[str] = Field(default_factory=list)
     counters: dict[str, int] = Field(default_factory=dict)
     records: dict[str, Record] = Field(default_factory=dict)
     facts: dict[str, Body] = Field(default_factory=dict)

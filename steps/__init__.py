@@ -43,7 +43,8 @@ PLAN = Plan((
     row(network,           apis),
     row(subnet,            network),
     row(peering_range,     network),
-    row(peering,           peering_range, project_roles, at_least=("reservedPeeringRanges",), settles=60),
+    row(peering,           peering_range, project_roles, at_least=("reservedPeeringRanges",), settles=60,
+        refused=peering.delete_refused),
 
     row(sql_instance,      peering, at_least=("settings.dataDiskSizeGb",)),
     row(sql_database,      sql_instance, dies_with=sql_instance),
@@ -62,10 +63,10 @@ PLAN = Plan((
     row(default_service,   app, subnet, project_roles, write_only=("network", "serviceAccount"), settles=60),
     row(door,              default_service, write_only=("oauth2ClientSecretFile",), settles=60),
 
-    row(repository,        apis),
+    row(repository,        apis, kept=repository.kept),
     row(repository_access, repository, service_accounts, app, dies_with=repository),
     row(image,             repository_access, build_access, project_roles,
-        write_only=("build",), keep_last=3, dies_with=repository),
+        write_only=("build",), keep_last=3, dies_with=repository, kept=repository.kept),
 
     # Not the database: the server waits for it by itself, so that both are made at the same time.
     row(server,            image, door, subnet, secret_version, secret_access, artifact_access,

@@ -43,6 +43,16 @@ def versions(gcp: Gcp, app: str, service: str, names: Iterable[str]) -> dict[str
     return {name: version(gcp, f"apps/{app}/services/{service}/versions/{name}") for name in names}
 
 
+def serving(gcp: Gcp, app: str) -> list[str]:
+    """The services of an application that run anything."""
+    calls = gcp.appengine.apps().services()
+    found = []
+    for service in calls.list(appsId=app).execute().get("services", []):
+        listed = calls.versions().list(appsId=app, servicesId=service["id"]).execute().get("versions", [])
+        found += [service["id"]] if any(version.get("servingStatus") == "SERVING" for version in listed) else []
+    return sorted(found)
+
+
 def mark(version: Body) -> str:
     """The id of the deployment that a version belongs to; empty when it is not one of ours."""
     return str(version.get("envVariables", {}).get(MARK, ""))

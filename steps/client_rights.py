@@ -1,4 +1,4 @@
-"""The right to act as the client's account without any key, for the configured people and whoever runs this.
+"""The right to act as the client's account without any key, for the configured people and who has run this.
 
 The client's token is signed by Google (https://cloud.google.com/iam/docs/create-short-lived-credentials-direct).
 """
@@ -13,7 +13,7 @@ LEAVES: str | None = None
 
 def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:
     """They and nobody else, on the log pusher."""
-    members = [*deployment.members, *([deployment.runner] if deployment.runner else [])]
+    members = [*deployment.members, *deployment.runners]
     granted = _policy.bindings({"roles/iam.serviceAccountTokenCreator": members})
     return {service_accounts.ref(deployment, "log-pusher") + _policy.SUFFIX: granted}
 

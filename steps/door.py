@@ -12,7 +12,7 @@ from provision import operations
 from provision.deployment import Deployment
 from provision.errors import BadConfig
 from provision.gcp import Gcp
-from provision.step import Body, Change, FactBook, Operation, Ref, no_contents, no_facts, shared
+from provision.step import Body, Change, FactBook, Operation, Ref, Stays, no_contents, no_facts, shared
 from steps import _appengine, _names, app
 
 LEAVES: str | None = None
@@ -53,7 +53,9 @@ def update(gcp: Gcp, ref: Ref, body: Body, changes: Sequence[Change]) -> Operati
 
 
 def delete(gcp: Gcp, ref: Ref, live: Body, applied: Body) -> Operation | None:
-    """Switch it off; the server is gone by then."""
+    """Switch it off, the server being gone by then; not while others of the application are served behind it."""
+    if others := _appengine.serving(gcp, _appengine.path(ref)["appsId"]):
+        raise Stays(f"IAP stays switched on: {', '.join(others)} would be open to everybody without it.")
     return _patch(gcp, ref, {"enabled": False})
 
 

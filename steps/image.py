@@ -87,6 +87,5 @@ def facts(live: Body) -> Facts:
     return Facts(uri=f"{repository.uri(live['version'])}/{PACKAGE}@{digest}")
 
 
-kept = repository.kept
 owner = by_parent
 contents = no_contents

@@ -2,7 +2,7 @@
 
 A network has one such connection. Of our own network it is ours as a whole, and the ref is the connection. In a network
 that was there before us only our range in it is ours, and the ref is that range: it is added to the connection, and
-`down` takes out nothing else. The last range of such a network may go as well; the connection then stays, empty.
+`down` takes out nothing else; when it is the last one it stays.
 
 https://docs.cloud.google.com/service-infrastructure/docs/service-networking/reference/rest/v1/services.connections
 """
@@ -13,7 +13,7 @@ from typing import Any
 from provision import operations
 from provision.deployment import Deployment
 from provision.gcp import Gcp
-from provision.step import Body, Change, FactBook, Operation, Ref, by_parent, no_contents, no_facts
+from provision.step import Body, Change, FactBook, Operation, Ref, Stays, by_parent, no_contents, no_facts
 from steps import _names, network, peering_range
 
 SERVICE = "services/servicenetworking.googleapis.com"
@@ -55,7 +55,10 @@ def update(gcp: Gcp, ref: Ref, body: Body, changes: Sequence[Change]) -> Operati
 def delete(gcp: Gcp, ref: Ref, live: Body, applied: Body) -> Operation | None:
     """Disconnect our network; take our range out of one that is not ours."""
     if ours := _our_range(ref):
-        return _set_ranges(gcp, ref, [name for name in live.get("reservedPeeringRanges", []) if name != ours])
+        others = [name for name in live.get("reservedPeeringRanges", []) if name != ours]
+        if not others:  # Google documents no connection without a range, and this one is not ours to delete
+            raise Stays(f"{ours} is the only range of a connection in a network that is not ours, so it stays in it.")
+        return _set_ranges(gcp, ref, others)
     calls = gcp.servicenetworking.services().connections()
     answer = calls.deleteConnection(name=f"{SERVICE}/connections/{PEERING}", body={"consumerNetwork": _network(ref)})
     return operations.started("servicenetworking", answer.execute())
@@ -67,8 +70,8 @@ def delete_refused(gcp: Gcp, ref: Ref, live: Body, applied: Body) -> Operation |
     For hours to days after the last database is gone Google's side still counts the connection as used
     (https://github.com/hashicorp/terraform-provider-google/issues/16275). The engine calls this when `delete` failed.
     """
-    if _our_range(ref):
-        return delete(gcp, ref, live, applied)
+    if ours := _our_range(ref):
+        raise Stays(f"Google does not let {ours} go from the connection of a network that is not ours.")
     name = _network(ref).rpartition("/")[2]
     asked = gcp.compute.networks().removePeering(project=gcp.project, network=name, body={"name": PEERING})
     return operations.started("compute", asked.execute())

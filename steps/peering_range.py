@@ -6,7 +6,7 @@ https://cloud.google.com/vpc/docs/configure-private-services-access#allocating-r
 from provision import operations
 from provision.deployment import Deployment
 from provision.gcp import Gcp
-from provision.step import Body, FactBook, Operation, Ref, by_description, immutable, no_contents, no_facts
+from provision.step import Body, FactBook, Operation, Ref, Stays, by_description, immutable, no_contents, no_facts
 from steps import _names, network
 
 PREFIX_LENGTH = 16
@@ -47,8 +47,14 @@ def create(gcp: Gcp, ref: Ref, body: Body) -> Operation | None:
 
 
 def delete(gcp: Gcp, ref: Ref, live: Body, applied: Body) -> Operation | None:
-    """Give the range back."""
+    """Give the range back, unless the connection of a network that is not ours still holds it."""
     project, address = _where(ref)
+    number = gcp.projects.get_project(name=f"projects/{project}").name.rpartition("/")[2]
+    network = f"projects/{number}/global/networks/{live['network'].rpartition('/')[2]}"
+    connections = gcp.servicenetworking.services().connections()
+    found = connections.list(parent="services/servicenetworking.googleapis.com", network=network).execute()
+    if any(address in item.get("reservedPeeringRanges", []) for item in found.get("connections", [])):
+        raise Stays(f"The range stays: the private connection of network {network} still holds it.")
     answer = gcp.compute.globalAddresses().delete(project=project, address=address).execute()
     return operations.started("compute", answer)
 

@@ -63,7 +63,7 @@ class Emulator:
 
 
 @pytest.fixture(scope="session")
-def _emulator() -> Iterator[Emulator]:
+def shared_emulator() -> Iterator[Emulator]:
     world = World.memory()
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(create_app(world), log_level="warning"))
@@ -77,14 +77,14 @@ def _emulator() -> Iterator[Emulator]:
 
 
 @pytest.fixture
-def emulator(_emulator: Emulator) -> Emulator:
+def emulator(shared_emulator: Emulator) -> Emulator:
     """An emulator that knows one empty project: `.url`, `.world`, `.reset()`."""
-    _emulator.world.machines.close()
-    _emulator.reset()
-    with _httpx(_emulator) as client:
+    shared_emulator.world.machines.close()
+    shared_emulator.reset()
+    with _httpx(shared_emulator) as client:
         client.delete("/emulator/faults")
         client.delete("/emulator/calls")
-    return _emulator
+    return shared_emulator
 
 
 def _httpx(emulator: Emulator) -> Any:

@@ -10,7 +10,7 @@ from provision import bootstrap, session
 from provision.config import Config
 from provision.gcp import Gcp
 from provision.inspect import Finding, Inspector
-from provision.teardown import Stays, Teardown
+from provision.teardown import Left, Teardown
 from state.journal import Journal, Pace
 from steps import PLAN
 
@@ -90,6 +90,7 @@ class Deployment:
     emulator: Any
     clock: SkippingClock = field(default_factory=SkippingClock)
     config: Config = CONFIG
+    workers: int = 4
 
     def __post_init__(self):
         self.gcp = Gcp(PROJECT, Credentials("owner"), self.emulator.url)
@@ -109,7 +110,7 @@ class Deployment:
         journal = Journal(store, pace=Pace(burst=10**6), sleep=self.clock.sleep)
         run = session.new_run(self.clock)
         journal.open(run, lambda: ledger)
-        return Engine(PLAN, self.gcp, journal, run, self.clock, "user:owner@example.com", workers=4)
+        return Engine(PLAN, self.gcp, journal, run, self.clock, workers=self.workers)
 
     def up(self, store=None):
         """`up`; returns the engine for what it did."""
@@ -123,7 +124,7 @@ class Deployment:
             self.gcp.gate = lambda method, url: None
         return engine
 
-    def down(self, *, delete_data=True) -> list[Stays]:
+    def down(self, *, delete_data=True) -> list[Left]:
         """`down`; returns what it says that it left."""
         engine = self.engine(self.store())
         stays = Teardown(engine, session.new_salt(), delete_data=delete_data).run()

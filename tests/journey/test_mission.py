@@ -300,7 +300,9 @@ def test_the_password_is_nowhere_but_in_secret_manager(folder: Folder, deployed:
 
 
 def changed_bucket(folder: Folder) -> str:
-    bucket = next(ref for ref in folder.ledger()["records"] if "/buckets/" in ref and "artifacts" in ref and "iam" not in ref)
+    bucket = next(
+        ref for ref in folder.ledger()["records"] if "/buckets/" in ref and "artifacts" in ref and "iam" not in ref
+    )
     name = bucket.rpartition("/")[2]
     folder.google(
         "PATCH",
@@ -311,15 +313,15 @@ def changed_bucket(folder: Folder) -> str:
 
 
 def opened_door(folder: Folder) -> str:
-    folder.google(
-        "PATCH", f"appengine.googleapis.com/v1/apps/{PROJECT}?updateMask=iap", {"iap": {"enabled": False}}
-    )
+    folder.google("PATCH", f"appengine.googleapis.com/v1/apps/{PROJECT}?updateMask=iap", {"iap": {"enabled": False}})
     return "iap"
 
 
 def added_member(folder: Folder) -> str:
     ref = next(ref for ref in folder.ledger()["records"] if "/iap_web/" in ref).removesuffix("/iamPolicy")
-    policy = folder.google("POST", f"iap.googleapis.com/v1/{ref}:getIamPolicy", {"options": {"requestedPolicyVersion": 3}})
+    policy = folder.google(
+        "POST", f"iap.googleapis.com/v1/{ref}:getIamPolicy", {"options": {"requestedPolicyVersion": 3}}
+    )
     policy["bindings"][0]["members"].append("user:mallory@example.com")
     folder.google("POST", f"iap.googleapis.com/v1/{ref}:setIamPolicy", {"policy": policy})
     return "roles/iap.httpsResourceAccessor"
@@ -364,7 +366,10 @@ def test_stop_keeps_everything(folder: Folder, logged: tuple[str, str], deployed
     folder.run("stop")
     again = json.loads(folder.run("up", "--local", "--json"))
     answer = requests.get(
-        f"{again['url']}/api/2.0/mlflow/runs/get", params={"run_id": logged[0]}, headers=bearer(token_of(folder)), timeout=30
+        f"{again['url']}/api/2.0/mlflow/runs/get",
+        params={"run_id": logged[0]},
+        headers=bearer(token_of(folder)),
+        timeout=30,
     )
 
     assert again["url"] == deployed["url"]

@@ -296,7 +296,7 @@ def test_a_refused_deletion_goes_the_other_way():
     def delete_refused(gcp, ref, live, applied):
         cloud.change("removePeering", ref, lambda: cloud.resources.pop(ref))
 
-    rows = [row(toy_step(cloud, "peering", {"peerings/x": {"a": 1}}, delete=refuse, delete_refused=delete_refused))]
+    rows = [row(toy_step(cloud, "peering", {"peerings/x": {"a": 1}}, delete=refuse), refused=delete_refused)]
     up(rows, store)
     Teardown(engine(rows, store), "n3w4", delete_data=False).run()
 
@@ -310,3 +310,53 @@ def test_the_next_deployment_gets_fresh_names():
     Teardown(engine(three(cloud), store), "n3w4", delete_data=False).run()
 
     assert json.loads(store.blobs["ledger.json"][0])["salt"] == "n3w4"
+
+
+def test_what_was_granted_before_us_is_left_when_we_go():
+    """Where we are guests, `down` takes out only what we have put in."""
+    cloud, store = ToyCloud(), MemoryStore()
+    cloud.resources["projects/p/iamPolicy"] = {"members": ["agent", "stranger"], "mark": DEPLOYMENT}
+
+    def delete(gcp, ref, live, applied):
+        left = [member for member in live["members"] if member not in applied["members"]]
+        cloud.change("delete", ref, lambda: cloud.resources[ref].update(members=left))
+
+    rows = [
+        row(
+            toy_step(cloud, "roles", {"projects/p/iamPolicy": {"members": ["agent", "ours"]}}, delete=delete),
+            at_least=("members",),
+        )
+    ]
+    up(rows, store)
+    up(rows, store)
+    Teardown(engine(rows, store), "n3w4", delete_data=False).run()
+
+    assert cloud.resources["projects/p/iamPolicy"]["members"] == ["agent", "stranger"]
+
+
+def test_a_step_may_say_that_something_stays():
+    """It is released, and listed with the step's own reason."""
+    cloud, store = ToyCloud(), MemoryStore()
+
+    def delete(gcp, ref, live, applied):
+        raise step.Stays("Others are served behind it.")
+
+    rows = [row(toy_step(cloud, "door", {"apps/a/iap": {"enabled": True}}, delete=delete))]
+    up(rows, store)
+    left = Teardown(engine(rows, store), "n3w4", delete_data=False).run()
+
+    assert [(item.ref, item.why) for item in left] == [("apps/a/iap", "Others are served behind it.")]
+    assert records(store) == {}
+
+
+def test_the_config_may_say_that_something_stays():
+    """`down` does not know the config, so the reason is written into the ledger when it is applied."""
+    cloud, store = ToyCloud(), MemoryStore()
+    rows = [
+        row(toy_step(cloud, "image", {"images/1": {"tag": 1}}), kept=lambda deployment: f"{deployment.name} needs it")
+    ]
+    up(rows, store)
+    left = Teardown(engine(rows, store), "n3w4", delete_data=False).run()
+
+    assert [(item.ref, item.why) for item in left] == [("images/1", "mlflow needs it")]
+    assert "images/1" in cloud.resources

@@ -33,10 +33,7 @@ class Bench:
 
     def close(self) -> None:
         """Close all connections."""
-        self.gcp._connection().close()
-        self.gcp.storage.close()
-        for client in (self.gcp.projects, self.gcp.secrets):
-            client.transport.close()
+        self.gcp.close()
 
     def up(self, plan: Plan, *names: str) -> None:
         """Bring rows into being, all of them when none is named."""
@@ -107,7 +104,8 @@ class Bench:
             try:
                 self.wait(delete(self.gcp, ref, live, body))
             except OperationFailed:
-                delete = row.step.delete_refused  # type: ignore[attr-defined]  # only peering has it
+                assert row.refused is not None
+                delete = row.refused
         raise AssertionError(f"{ref} is still there")
 
     def wait(self, operation: Operation | None) -> None:

@@ -13,11 +13,11 @@ IMAGE = f"europe-west1-docker.pkg.dev/{PROJECT}/mlflow/server@sha256:{'ab' * 32}
 
 
 def deployment(
-    counters: dict[str, int] | None = None, runner: str = "user:owner@example.com", **settings: Any
+    counters: dict[str, int] | None = None, runners: tuple[str, ...] = ("user:owner@example.com",), **settings: Any
 ) -> Deployment:
     """One with these settings and the defaults."""
     checked = config.check({"project": PROJECT, "access": {"users": ["ada@example.com"]}, **settings}, "provision.toml")
-    return Deployment(checked, ID, "x7f2", NUMBER, counters or {}, runner)
+    return Deployment(checked, ID, "x7f2", NUMBER, counters or {}, runners)
 
 
 def known(default_of: tuple[str, ...] = ()) -> FactBook:

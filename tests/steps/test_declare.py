@@ -6,6 +6,7 @@ import pytest
 
 from provision import errors
 from steps import (
+    PLAN,
     _appengine,
     app,
     artifact_bucket,
@@ -203,16 +204,16 @@ def test_the_door_opens_for_the_configured_people_and_the_client():
 
 
 @pytest.mark.parametrize(
-    ("runner", "members"),
+    ("runners", "members"),
     [
-        pytest.param("user:ci@example.com", ["user:ada@example.com", "user:ci@example.com"], id="someone else"),
-        pytest.param("user:ada@example.com", ["user:ada@example.com"], id="one of them"),
-        pytest.param("", ["user:ada@example.com"], id="not known"),
+        pytest.param(("user:ci@example.com",), ["user:ada@example.com", "user:ci@example.com"], id="someone else"),
+        pytest.param(("user:ada@example.com",), ["user:ada@example.com"], id="one of them"),
+        pytest.param((), ["user:ada@example.com"], id="not known"),
     ],
 )
-def test_whoever_runs_up_may_act_as_the_client(runner, members):
+def test_whoever_runs_up_may_act_as_the_client(runners, members):
     """The end of `up` is a run logged as the client, so the runner needs the right too."""
-    assert only(client_rights, runner=runner)["bindings"] == {"roles/iam.serviceAccountTokenCreator": members}
+    assert only(client_rights, runners=runners)["bindings"] == {"roles/iam.serviceAccountTokenCreator": members}
 
 
 def test_a_custom_client_is_declared_by_its_hash(tmp_path):
@@ -250,6 +251,6 @@ def test_the_image_is_named_by_the_source():
 @pytest.mark.parametrize(("service", "kept"), [("mlflow", False), ("default", True)])
 def test_images_stay_with_a_default_service(service, kept):
     """The last version of the default service can only be stopped, and would need its image to start again."""
-    reasons = [step.kept(deployment(server={"service": service})) for step in (repository, image)]
+    reasons = [PLAN[name].kept(deployment(server={"service": service})) for name in ("repository", "image")]
 
     assert [reason is not None for reason in reasons] == [kept, kept]
