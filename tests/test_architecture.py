@@ -21,7 +21,7 @@ FLOORS = (
     {"clock", "errors", "gate", "log", "walk"},
     {"config", "gcp", "retry"},
     {"deployment", "identity", "local", "wizard"},
-    {"step"},
+    {"step", "verify"},
     {"compare", "operations", "plan"},
     {"bootstrap", "engine", "inspect"},
     {"session", "teardown"},
