@@ -74,5 +74,3 @@ def _page(call: Call, machines: "RealMachines", problem: str = "") -> Reply:
     text = signin.page(asked, f"{service} of {app}", known, problem)
     status = 400 if problem else 200
     return Reply(text=text, status=status, headers=dict(HEADERS), media_type="text/html; charset=UTF-8")
-
-

@@ -2,7 +2,6 @@
 
 import asyncio
 import functools
-import json
 import os
 import shutil
 import sys
@@ -12,12 +11,13 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+from provision.emulator.machines import records
 from provision.emulator.machines.door import Upstream
 from provision.emulator.machines.failure import MachineError
 from provision.emulator.machines.image import read_image
 from provision.emulator.machines.journal import Journal
 from provision.emulator.machines.loop import LoopThread, Site
-from provision.emulator.machines.metadata import Metadata
+from provision.emulator.machines.metadata import Machine, Metadata
 from provision.emulator.machines.registry import TOKEN_SECONDS, Registry
 from provision.emulator.machines.workload import FAILED, HEALTHY, STARTING, STOP_SECONDS, Order, Workload, end_leftover
 
@@ -42,7 +42,7 @@ class AppVersion:
         self._registry = registry
         self._loop = loop
         self._wanted: Json | None = None
-        self._workload: Workload | None = None
+        self._running: tuple[Json, Workload] | None = None  # what was wanted, and what came of it
         self._site: Site | None = None
         self._problem = ""
         self._turn = asyncio.Lock()  # a start waits until the stop before it is through
@@ -50,22 +50,29 @@ class AppVersion:
     @property
     def health(self) -> str:
         """Either "starting", "healthy" or "failed"."""
-        wanted, workload = self._wanted, self._workload
+        wanted = self._wanted
         if wanted is None or self._problem:
             return FAILED
         if wanted["image"] is None:
             return HEALTHY
+        workload = self._workload_of(wanted)
         return workload.health if workload else STARTING
 
     @property
     def upstream(self) -> Upstream | None:
         """Where its requests go; None while it is stopped."""
-        wanted, workload = self._wanted, self._workload
+        wanted = self._wanted
         if wanted is None:
             return None
         if wanted["image"] is None:
             return Upstream(0, ready=True)
+        workload = self._workload_of(wanted)
         return Upstream(workload.port, workload.ready) if workload else Upstream(0, ready=False)
+
+    def _workload_of(self, wanted: Json) -> Workload | None:
+        # After a stop and a start the process of before may still be leaving: it answers for nobody any more.
+        running = self._running
+        return running[1] if running is not None and running[0] is wanted else None
 
     def start(self, spec: Mapping[str, Any], image: Path | None, account: str, extra: Mapping[str, str]) -> None:
         """Begin to run it, with `extra` in its environment; one that already runs just so goes on."""
@@ -74,8 +81,11 @@ class AppVersion:
             return
         self._wanted = wanted
         self._problem = ""
-        _write(self._folder / "machine.json", wanted)
-        self._loop.spawn(self._begin(wanted, extra))
+        records.write(self._folder / "machine.json", wanted)
+        app, service, version = self.name
+        # Asked here, by the thread that may hold the world: the loop must not wait for the world while that is closed.
+        machine = self._registry.machine(app, f"aef-{service}-{version}", account)
+        self._loop.spawn(self._begin(wanted, machine, extra))
 
     def stop(self, patience: float = STOP_SECONDS) -> Future[None]:
         """Begin to stop it; the answer is a future that is done when it is stopped. Its log stays."""
@@ -87,7 +97,7 @@ class AppVersion:
         """As `stop`, for an emulator that ends: the next one on the same data starts it again."""
         return self._loop.spawn(self._halt(STOP_SECONDS))
 
-    async def _begin(self, wanted: Json, extra: Mapping[str, str]) -> None:
+    async def _begin(self, wanted: Json, machine: Machine, extra: Mapping[str, str]) -> None:
         async with self._turn:
             await self._end(STOP_SECONDS)
             await asyncio.to_thread(end_leftover, self._folder)
@@ -95,7 +105,7 @@ class AppVersion:
                 return
             try:
                 image = read_image(Path(wanted["image"]))
-                site = await self._metadata(wanted["account"])
+                site = self._metadata(machine)
             except MachineError as problem:
                 self._problem = str(problem)
                 self.log.write("system", self._problem)
@@ -103,25 +113,23 @@ class AppVersion:
             self._site = site
             workload = Workload(self._folder, self.log)
             workload.start(Order(image, wanted["spec"], self._environment(site.port) | dict(extra)))
-            self._workload = workload
+            self._running = wanted, workload
 
     async def _halt(self, patience: float) -> None:
         async with self._turn:
             await self._end(patience)
 
     async def _end(self, patience: float) -> None:
-        workload, self._workload = self._workload, None
-        if workload is not None:
-            await workload.stop(patience)
+        running, self._running = self._running, None
+        if running is not None:
+            await running[1].stop(patience)
         site, self._site = self._site, None
         if site is not None:
             await site.stop()
 
-    async def _metadata(self, account: str) -> Site:
-        app, service, version = self.name
-        machine = await asyncio.to_thread(self._registry.machine, app, f"aef-{service}-{version}", account)
-        tokens = _Tokens(self._registry, account)
-        identity = functools.partial(self._registry.id_token, account)
+    def _metadata(self, machine: Machine) -> Site:
+        tokens = _Tokens(self._registry, machine.account)
+        identity = functools.partial(self._registry.id_token, machine.account)
         return Site(self._loop, Metadata(machine, tokens.current, identity))
 
     def _environment(self, metadata_port: int) -> dict[str, str]:
@@ -171,11 +179,3 @@ class _Tokens:
                 self._token = self._registry.access_token(self._account)
                 self._ends = now + TOKEN_SECONDS
             return self._token, int(self._ends - now)
-
-
-def _write(path: Path, value: Json) -> None:
-    draft = path.with_suffix(".draft")
-    draft.write_text(json.dumps(value), encoding="utf-8")
-    draft.replace(path)
-
-

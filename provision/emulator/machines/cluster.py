@@ -19,9 +19,12 @@ from provision.emulator.machines.failure import MachineError
 from provision.emulator.machines.loop import free_port
 from provision.emulator.machines.programs import Programs, Runner, installed
 
-ADMIN = "cloudsqladmin"  # Cloud SQL's own superuser; nobody else is one: https://cloud.google.com/sql/docs/postgres/users
+ADMIN = (
+    "cloudsqladmin"  # Cloud SQL's own superuser; nobody else is one: https://cloud.google.com/sql/docs/postgres/users
+)
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
+LARGEST_LOG = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,10 @@ class Cluster:
             "log_min_error_statement": "panic",
         }
         flags = [part for key, value in options.items() for part in ("-c", f"{key}={value}")]
-        with self._log().open("ab") as output:
+        log = self._log()
+        if log.exists() and log.stat().st_size > LARGEST_LOG:
+            log.replace(log.with_suffix(".old"))
+        with log.open("ab") as output:
             self._process = self._runner.start(
                 self._installed(), "postgres", "-D", str(self._data), *flags, own=self._folder, output=output
             )
@@ -120,8 +126,8 @@ class Cluster:
 
     def wait(self) -> int:
         """Wait until the server ends by itself or is stopped; its exit code."""
-        assert self._process is not None
-        return self._process.wait()
+        process = self._process
+        return process.wait() if process is not None else 0
 
     def stop(self) -> None:
         """Stop the server in order (clients are cut off), and at once when that takes too long."""

@@ -1,10 +1,8 @@
 """A Cloud SQL for PostgreSQL instance that really runs: a server, its certificates, and TLS on its private address."""
 
 import datetime as dt
-import json
 import re
 import shutil
-import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,10 +14,11 @@ from psycopg2 import errors, sql
 from psycopg2.extensions import connection as Connection  # noqa: N812 - psycopg2 spells this class small
 from psycopg2.extensions import encrypt_password
 
+from provision.emulator.machines import records
 from provision.emulator.machines.certificates import Certificates
 from provision.emulator.machines.cluster import Cluster, Settings
 from provision.emulator.machines.failure import MachineError
-from provision.emulator.machines.loop import LoopThread
+from provision.emulator.machines.loop import LoopThread, free_port
 from provision.emulator.machines.programs import Runner, programs_for
 from provision.emulator.machines.tls import TlsProxy
 
@@ -55,13 +54,14 @@ def _memory(tier: str) -> float:
 class Database:
     """One instance: everything of it lies in `folder`.
 
-    `spec` needs `address`, and may have `version` ("POSTGRES_18"), `tier`, `databaseFlags`, `sslMode` and `port` (other
-    than 5432 only where 127.0.0.1 is the only loopback address, as on macOS).
+    `spec` needs `address`; it may have `version` ("POSTGRES_18"), `tier`, `databaseFlags` and `sslMode`. `port` is 5432
+    except on 127.0.0.1.
     """
 
     def __init__(self, folder: Path, name: str, runner: Runner, sockets: LoopThread) -> None:
         self.name = name
         self.failure: str | None = None
+        self.port = PORT
         self._folder = folder
         self._runner = runner
         self._sockets = sockets
@@ -71,11 +71,6 @@ class Database:
         self._thread: threading.Thread | None = None
         self._ready = threading.Event()
         self._stopping = threading.Event()
-
-    @property
-    def port(self) -> int:
-        """The port of its address that clients connect to."""
-        return int(self._spec.get("port") or PORT)
 
     @property
     def ready(self) -> bool:
@@ -91,7 +86,7 @@ class Database:
                 return
             self.pause()
         self._spec = dict(spec)
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self.port = self._choose_port()
         self._note(running=True)
         self._certificates(now)
         self.failure = None
@@ -100,10 +95,16 @@ class Database:
         self._thread = threading.Thread(target=self._run, name=f"database {self.name}", daemon=True)
         self._thread.start()
 
+    def _choose_port(self) -> int:
+        """5432, but where the address is everybody's (macOS has only 127.0.0.1) a port that is free, and stays."""
+        if self._spec["address"] != "127.0.0.1":
+            return PORT
+        kept = records.read(self._folder / "instance.json") or {}
+        return int(kept.get("port") or free_port())
+
     def _note(self, *, running: bool) -> None:
-        draft = self._folder / "instance.draft"
-        draft.write_text(json.dumps({"name": self.name, "spec": self._spec, "running": running}), encoding="utf-8")
-        draft.replace(self._folder / "instance.json")
+        record = {"name": self.name, "spec": self._spec, "running": running, "port": self.port}
+        records.write(self._folder / "instance.json", record)
 
     def _certificates(self, now: dt.datetime | None = None) -> Certificates:
         name = ":".join(part for part in self.name.split("/") if part not in ("projects", "instances"))
@@ -119,10 +120,10 @@ class Database:
                 self._ready.clear()
                 self._stopping.wait(pause)
                 pause = min(pause * 2, 10.0)
-        except MachineError as error:
-            self.failure = str(error)
-        except (OSError, psycopg2.Error) as error:
+        except (MachineError, OSError, psycopg2.Error) as error:
             self.failure = f"The database {self.name} did not start: {error}"
+            if self._cluster is not None:
+                self._cluster.stop()
 
     def _begin(self) -> Cluster:
         spec = self._spec
@@ -145,13 +146,10 @@ class Database:
         address, port = str(self._spec["address"]), self.port
         only_encrypted = self._spec.get("sslMode") != "ALLOW_UNENCRYPTED_AND_ENCRYPTED"
         try:
-            proxy = TlsProxy(
-                address, port, self._certificates().server_side(), target, only_encrypted=only_encrypted
-            )
+            proxy = TlsProxy(address, port, self._certificates().server_side(), target, only_encrypted=only_encrypted)
         except OSError as error:
-            hint = "Only 127.0.0.1 is a loopback address on macOS. " if sys.platform == "darwin" else ""
             raise MachineError(
-                f"The database's address {address}:{port} can not be listened on: {error.strerror}. {hint}"
+                f"its address {address}:{port} can not be listened on: {error.strerror}. "
                 f"Stop the program that listens there (lsof -i :{port} shows it), then start the emulator again."
             ) from error
         self._sockets.run(proxy.start())

@@ -4,11 +4,12 @@ What IAP answers to whom: https://cloud.google.com/iap/docs/authentication-howto
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import httpx
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, Response
 from starlette.types import Receive, Scope, Send
 
@@ -67,8 +68,10 @@ class Door:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         request = Request(scope, receive)
-        answer = await self._answer(request)
-        await answer(scope, receive, send)
+        # A visitor who hangs up, or a server that breaks off in the midst of an answer: nobody is left to be told.
+        with contextlib.suppress(ClientDisconnect, httpx.HTTPError):
+            answer = await self._answer(request)
+            await answer(scope, receive, send)
 
     async def close(self) -> None:
         """Give back the connections to the processes behind."""

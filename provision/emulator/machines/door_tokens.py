@@ -130,4 +130,3 @@ class AssertionSigner:
             "exp": now + ASSERTION_LIFE,
         }
         return str(jwt.encode(self._signer, claims).decode())  # type: ignore[no-untyped-call]
-

@@ -1,6 +1,5 @@
 """The machines behind the emulator, for real: databases, servers with their metadata servers, and doors."""
 
-import json
 import shutil
 import threading
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from provision.emulator import errors
+from provision.emulator.machines import records
 from provision.emulator.machines.app_version import AppVersion
 from provision.emulator.machines.database import PORT, Database
 from provision.emulator.machines.door import Door, Surroundings, Upstream
@@ -157,12 +157,10 @@ class RealMachines:
             site = Site(self._loop, door)
         door.origin = f"http://{site.address}:{site.port}"
         self._doors[app, service] = door, site
-        self._folder.mkdir(parents=True, exist_ok=True)
-        (self._folder / "doors.json").write_text(json.dumps(ports | {f"{app}/{service}": site.port}), encoding="utf-8")
+        records.write(self._folder / "doors.json", ports | {f"{app}/{service}": site.port})
 
     def _ports(self) -> dict[str, int]:
-        path = self._folder / "doors.json"
-        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+        return records.read(self._folder / "doors.json") or {}
 
     def _upstream(self, app: str, service: str, version: str) -> Upstream | None:
         found = self._versions.get((app, service, version))
@@ -207,4 +205,5 @@ class RealMachines:
 
 def _records(folder: Path, name: str) -> Iterator[Json]:
     for path in sorted(folder.glob(f"*/{name}")):
-        yield json.loads(path.read_text(encoding="utf-8"))
+        if (found := records.read(path)) is not None:
+            yield found

@@ -139,10 +139,10 @@ class Registry:
     def machine(self, app: str, name: str, account: str) -> Machine:
         """What the metadata server of a version says about its machine."""
         with self._world.transaction():
-            project = self._world.project(app)
+            project = self._world.find_project(app) or {}
             location = str((self._world.table("appengine.apps").get(app) or {}).get("locationId") or "us-central")
         region = {"us-central": "us-central1", "europe-west": "europe-west1"}.get(location, location)
-        return Machine(app, str(project["projectNumber"]), f"{region}-b", name, account)
+        return Machine(app, str(project.get("projectNumber", "0")), f"{region}-b", name, account)
 
     def access_token(self, email: str) -> str:
         """A fresh access token of a service account, good for an hour on the emulator's clock."""

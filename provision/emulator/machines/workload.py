@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import os
 import secrets
 import signal
@@ -16,6 +15,7 @@ from typing import Any
 import httpx
 import psutil
 
+from provision.emulator.machines import records
 from provision.emulator.machines.checks import EAGER_SECONDS, Check, Checks, Count, answers
 from provision.emulator.machines.image import Image
 from provision.emulator.machines.journal import LONGEST_LINE, Journal
@@ -23,6 +23,7 @@ from provision.emulator.machines.loop import free_port
 
 STARTING, HEALTHY, FAILED = "starting", "healthy", "failed"
 STOP_SECONDS = 10.0
+LEFTOVER_SECONDS = 3.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 MARK = "GAE_INSTANCE"  # a new one for each process, so that it is known again after the emulator was killed
 
@@ -92,7 +93,7 @@ class Workload:
         self.port = free_port()
         mark = secrets.token_hex(16)
         # Before the process is there: an emulator that is killed right now still finds it.
-        (self.folder / "process.json").write_text(json.dumps({MARK: mark}), encoding="utf-8")
+        records.write(self.folder / "process.json", {MARK: mark})
         told = {**order.environment, **order.image.environment, **_declared(order.spec)}
         process = await asyncio.create_subprocess_exec(
             *order.image.command, cwd=order.image.folder, start_new_session=True, stdin=subprocess.DEVNULL,
@@ -181,15 +182,14 @@ def end_leftover(folder: Path) -> int:
     They are known by the random GAE_INSTANCE that their emulator wrote down before it started them: a number of a
     process may belong to another program by now.
     """
-    try:
-        mark = json.loads((folder / "process.json").read_text(encoding="utf-8"))[MARK]
-    except (OSError, ValueError, KeyError):
+    noted = records.read(folder / "process.json")
+    if noted is None:
         return 0
-    found = [process for process in psutil.process_iter() if _carries(process, mark)]
+    found = [process for process in psutil.process_iter() if _carries(process, noted[MARK])]
     for process in found:
         with contextlib.suppress(psutil.Error):
             process.terminate()
-    _, stubborn = psutil.wait_procs(found, timeout=STOP_SECONDS)
+    _, stubborn = psutil.wait_procs(found, timeout=LEFTOVER_SECONDS)
     for process in stubborn:
         with contextlib.suppress(psutil.Error):
             process.kill()

@@ -58,7 +58,7 @@ def running(data: Path) -> Iterator[Running]:
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     machines = RealMachines(world, url)
     world.machines = machines
-    server = uvicorn.Server(uvicorn.Config(create_app(world), log_level="warning"))
+    server = uvicorn.Server(uvicorn.Config(create_app(world), log_level="warning", date_header=False))
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     try:
@@ -77,7 +77,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield found
 
 
-ECHO = '''
+ECHO = """
 import json, os, signal, sys, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -111,7 +111,7 @@ if os.environ.get("CHILD"):
     import subprocess; print("child", subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]).pid)
 ThreadingHTTPServer.daemon_threads = True
 ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Echo).serve_forever()
-'''
+"""
 
 
 @pytest.fixture
@@ -126,7 +126,13 @@ def image(tmp_path: Path) -> Path:
 
 def checks(**more: str | int) -> Json:
     """A Version resource with quick checks."""
-    quick: Json = {"path": "/status", "checkInterval": "0.05s", "timeout": "1s", "failureThreshold": 2, "successThreshold": 1}
+    quick: Json = {
+        "path": "/status",
+        "checkInterval": "0.05s",
+        "timeout": "1s",
+        "failureThreshold": 2,
+        "successThreshold": 1,
+    }
     return {"readinessCheck": quick | {"appStartTimeout": "15s"} | more}
 
 

@@ -264,7 +264,10 @@ def test_a_pid_file_that_names_a_stranger_harms_nobody(tmp_path: Path) -> None:
 def test_a_taken_address_fails_with_what_to_do(tmp_path: Path) -> None:
     """When somebody listens on the instance's address, the failure says where and how to find out who."""
     kit = Kit(tmp_path / "one")
-    with listening(kit.address, 5432), pytest.raises(MachineError, match=rf"{kit.address}:5432 can not be listened on.*lsof"):
+    with (
+        listening(kit.address, 5432),
+        pytest.raises(MachineError, match=rf"{kit.address}:5432 can not be listened on.*lsof"),
+    ):
         kit.start()
     kit.close()
 
@@ -290,9 +293,25 @@ def test_deleting_leaves_nothing(tmp_path: Path) -> None:
         pytest.param({"tier": "db-custom-1-3840"}, 100, id="one CPU and 3.75 GB"),
         pytest.param({"tier": "db-custom-2-7680"}, 400, id="two CPUs and 7.5 GB"),
         pytest.param({"tier": "db-custom-8-122880"}, 1000, id="120 GB and more"),
-        pytest.param({"tier": "db-f1-micro", "databaseFlags": [{"name": "max_connections", "value": "77"}]}, 77, id="a flag"),
+        pytest.param(
+            {"tier": "db-f1-micro", "databaseFlags": [{"name": "max_connections", "value": "77"}]}, 77, id="a flag"
+        ),
     ],
 )
 def test_the_tier_tells_how_many_connections(spec: dict[str, Any], expected: int) -> None:
     """Cloud SQL's documented defaults by memory, unless a flag says otherwise."""
     assert max_connections(spec) == expected
+
+
+def test_on_everybodys_address_it_takes_a_free_port_and_keeps_it(tmp_path: Path) -> None:
+    """macOS has no loopback address but 127.0.0.1: two folders do not fight for 5432."""
+    kit = Kit(tmp_path / "one")
+    kit.address = "127.0.0.1"
+    first = kit.start().port
+    kit.database.set_user("mlflow", PASSWORD)
+    kit.database.pause()
+    second = kit.start().port
+    kit.connect(dbname="postgres", port=second).close()
+    kit.close()
+
+    assert first == second != 5432

@@ -1,5 +1,6 @@
 """The front door: who comes in, what they hear when they do not, and what the server behind it is told."""
 
+import socket
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -80,7 +81,9 @@ def test_a_signed_jwt_comes_in_and_the_server_learns_who(real: Running, door: Js
     told = heard(answer)
     keys_url = f"{real.url}/www.gstatic.com/iap/verify/public_key"
     assertion = told["headers"]["x-goog-iap-jwt-assertion"]
-    claims = jwt.decode(assertion, httpx.get(keys_url, trust_env=False).json(), audience=f"/projects/{NUMBER}/apps/{PROJECT}")
+    claims = jwt.decode(
+        assertion, httpx.get(keys_url, trust_env=False).json(), audience=f"/projects/{NUMBER}/apps/{PROJECT}"
+    )
 
     assert answer.status_code == 200
     assert told["path"] == "/api/x%2Fy?a=1&b=%20"
@@ -163,7 +166,12 @@ def test_an_account_without_the_role_hears_403_with_its_name(real: Running, door
 @pytest.mark.parametrize(
     ("members", "resource", "status"),
     [
-        pytest.param([f"serviceAccount:{PUSHER}"], f"projects/{PROJECT}/iap_web/appengine-{PROJECT}", 200, id="on the application"),
+        pytest.param(
+            [f"serviceAccount:{PUSHER}"],
+            f"projects/{PROJECT}/iap_web/appengine-{PROJECT}",
+            200,
+            id="on the application",
+        ),
         pytest.param([f"serviceAccount:{PUSHER}"], f"projects/{PROJECT}", 200, id="on the project"),
         pytest.param([f"serviceAccount:{PUSHER}"], f"{DOOR_POLICY}/versions/v1", 200, id="on the version"),
         pytest.param([f"serviceAccount:{PUSHER}"], f"{DOOR_POLICY}-other", 403, id="on another service"),
@@ -171,7 +179,9 @@ def test_an_account_without_the_role_hears_403_with_its_name(real: Running, door
         pytest.param(["group:data@example.com"], DOOR_POLICY, 403, id="to a group that it is not in"),
     ],
 )
-def test_a_grant_counts_where_it_lies(real: Running, door: Json, members: list[str], resource: str, status: int) -> None:
+def test_a_grant_counts_where_it_lies(
+    real: Running, door: Json, members: list[str], resource: str, status: int
+) -> None:
     """The service's policy and those above it, and the version's."""
     grant(real, *members, resource=resource)
 
@@ -235,10 +245,14 @@ def test_an_id_token_for_the_configured_client_comes_in(real: Running, door: Jso
     """A custom client, and one that is listed for programs."""
     iap(real, enabled=True, oauth2ClientId="custom.apps.googleusercontent.com")
     with real.world.transaction():
-        settings = {"accessSettings": {"oauthSettings": {"programmaticClients": ["desktop.apps.googleusercontent.com"]}}}
+        settings = {
+            "accessSettings": {"oauthSettings": {"programmaticClients": ["desktop.apps.googleusercontent.com"]}}
+        }
         real.world.table("iap.settings")[DOOR_POLICY] = settings
     statuses = [
-        asked(door, headers={"Authorization": f"Bearer {real.machines.registry.id_token(PUSHER, audience)}"}).status_code
+        asked(
+            door, headers={"Authorization": f"Bearer {real.machines.registry.id_token(PUSHER, audience)}"}
+        ).status_code
         for audience in ("custom.apps.googleusercontent.com", "desktop.apps.googleusercontent.com", "other")
     ]
 
@@ -257,6 +271,17 @@ def test_a_large_body_passes_and_a_larger_one_does_not(real: Running, door: Json
     assert asked(door, method="POST", content=whole + b"x", headers=headers).status_code == 413
     assert heard(asked(door, method="POST", content=pieces(b""), headers=headers))["length"] == len(whole)
     assert asked(door, method="POST", content=pieces(b"x"), headers=headers).status_code == 413
+
+
+def test_a_visitor_who_hangs_up_disturbs_nobody(real: Running, door: Json, capfd: pytest.CaptureFixture[str]) -> None:
+    """Half a body and gone: the door says nothing on the terminal, and serves the next."""
+    head = f"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\nAuthorization: {token(real, door)['Authorization']}\r\n\r\n"
+    with socket.create_connection((door["host"], door["port"])) as visitor:
+        visitor.sendall(head.encode() + b"half")
+    answer = asked(door, headers=token(real, door))
+
+    assert answer.status_code == 200
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_traffic_goes_where_the_split_says(real: Running, door: Json) -> None:

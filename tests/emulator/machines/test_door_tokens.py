@@ -44,7 +44,11 @@ def by_account(world: World, **more: Any) -> str:
 
 
 def by_google(world: World, **more: Any) -> str:
-    said = {"iss": "https://accounts.google.com", "aud": "desktop.apps.googleusercontent.com", "email": "ann@example.com"}
+    said = {
+        "iss": "https://accounts.google.com",
+        "aud": "desktop.apps.googleusercontent.com",
+        "email": "ann@example.com",
+    }
     return keys.sign(keys.google_key(world), claims(**(said | more)))
 
 

@@ -43,7 +43,9 @@ def test_the_command_is_found(tmp_path: Path, text: str, command: list[str]) -> 
     """ENTRYPOINT and CMD in their JSON form, with this Python and this folder in place of the image's."""
     image = read_image(dockerfile(tmp_path, text))
 
-    assert list(image.command) == [word.replace("PYTHON", sys.executable).replace("HERE", str(tmp_path)) for word in command]
+    assert list(image.command) == [
+        word.replace("PYTHON", sys.executable).replace("HERE", str(tmp_path)) for word in command
+    ]
 
 
 def test_the_environment_is_taken_but_for_places_inside_the_image(tmp_path: Path) -> None:

@@ -74,7 +74,9 @@ print(json.dumps([project, credentials.service_account_email, credentials.token,
         pytest.param("/computeMetadata/v1/instance/service-accounts/default/email", ACCOUNT, id="the account"),
         pytest.param(f"/computeMetadata/v1/instance/service-accounts/{ACCOUNT}/email", ACCOUNT, id="by its own name"),
         pytest.param("/computeMetadata/v1/universe/universe-domain", "googleapis.com", id="the universe"),
-        pytest.param("/computeMetadata/v1/project/", "numeric-project-id\nproject-id\n", id="what there is in a folder"),
+        pytest.param(
+            "/computeMetadata/v1/project/", "numeric-project-id\nproject-id\n", id="what there is in a folder"
+        ),
     ],
 )
 def test_a_value_is_plain_text(metadata: Site, path: str, text: str) -> None:
@@ -86,7 +88,9 @@ def test_a_value_is_plain_text(metadata: Site, path: str, text: str) -> None:
 
 def test_recursive_answers_json(metadata: Site) -> None:
     """?recursive=true shows everything below."""
-    account: dict[str, Any] = got(metadata, "/computeMetadata/v1/instance/service-accounts/default/?recursive=true").json()
+    account: dict[str, Any] = got(
+        metadata, "/computeMetadata/v1/instance/service-accounts/default/?recursive=true"
+    ).json()
 
     assert account["email"] == ACCOUNT
     assert account["aliases"] == ["default"]

@@ -17,7 +17,9 @@ ACCOUNT = "mlflow-server@test-project-1.iam.gserviceaccount.com"
 
 
 def start(real: Running, version: str, image: Path | None, spec: Json | None = None, **environment: str) -> None:
-    real.machines.version_start(APP, SERVICE, version, (spec or checks()) | {"envVariables": environment}, image, ACCOUNT)
+    real.machines.version_start(
+        APP, SERVICE, version, (spec or checks()) | {"envVariables": environment}, image, ACCOUNT
+    )
 
 
 def health(real: Running, version: str) -> str:
@@ -35,7 +37,9 @@ def log(real: Running, version: str) -> list[str]:
 def serve(real: Running, version: str) -> Json:
     """Give the service's traffic to the version; the service's door."""
     with real.world.transaction():
-        real.world.table("appengine.services")[f"apps/{APP}/services/{SERVICE}"] = {"split": {"allocations": {version: 1}}}
+        real.world.table("appengine.services")[f"apps/{APP}/services/{SERVICE}"] = {
+            "split": {"allocations": {version: 1}}
+        }
     return real.machines.door(APP, SERVICE)
 
 

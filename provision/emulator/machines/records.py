@@ -1,0 +1,24 @@
+"""Small JSON files by which machines are found again after the emulator was closed or killed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+Json = dict[str, Any]
+
+
+def write(path: Path, value: Json) -> None:
+    """Write all of it or, when the process is killed meanwhile, nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(path.name + ".draft")
+    draft.write_text(json.dumps(value), encoding="utf-8")
+    draft.replace(path)
+
+
+def read(path: Path) -> Json | None:
+    """What was written last; None when there is nothing."""
+    try:
+        found: Json = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return found
