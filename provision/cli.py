@@ -246,6 +246,7 @@ def _changing(
     options: Options, gcp: "Gcp", store: "Store", settings: "Config | None", lock_timeout: float | None, runner: str
 ) -> "Iterator[Engine]":
     from provision import bootstrap, clock, session
+    from state.journal import Pace
     from steps import PLAN
 
     now = clock.SystemClock()
@@ -260,7 +261,16 @@ def _changing(
 
     with (
         session.changing(
-            PLAN, gcp, store, now, initial=initial, runner=runner, lock_timeout=lock_timeout, told=told
+            PLAN,
+            gcp,
+            store,
+            now,
+            initial=initial,
+            runner=runner,
+            # Only Cloud Storage itself limits how often one object may be written.
+            pace=Pace(burst=1_000_000) if options.local else None,
+            lock_timeout=lock_timeout,
+            told=told,
         ) as engine,
         _stopped_by_signals(engine.stop),
     ):

@@ -9,7 +9,7 @@ import google.auth.credentials
 class GatedCredentials(google.auth.credentials.Credentials):
     """Other credentials, behind a gate.
 
-    The three transports of Google's Python libraries (requests, httplib2 and GAPIC's REST) all call
+    The three transports of Google's Python libraries (for storage, for discovery and GAPIC's REST) all call
     ``before_request`` for every request that they send, so a lost lease or a read-only command is enforced here.
 
     Args:

@@ -163,7 +163,7 @@ class Gcp:
             return client(transport="rest", credentials=self.credentials, client_options=options)
 
     def _discovery(self, name: str, version: str, base: str = "") -> Any:
-        """Build a client once; its requests go out over a connection of their thread: httplib2 is not thread-safe."""
+        """Build a client once; its requests go out over a connection of their thread: sessions are not thread-safe."""
         built: dict[tuple[str, str], Any] = self.__dict__.setdefault("_built", {})
         with self._lock:
             if (name, version) not in built:
@@ -188,11 +188,8 @@ class Gcp:
 
     def _connection(self) -> Any:
         if not hasattr(self._local, "http"):
-            import google_auth_httplib2
-            import httplib2
+            from provision.transport import Http
 
-            self._local.http = google_auth_httplib2.AuthorizedHttp(
-                self.credentials, http=httplib2.Http(timeout=TIMEOUT)
-            )
+            self._local.http = Http(self.credentials, TIMEOUT)
             self._connections.append(self._local.http)
         return self._local.http

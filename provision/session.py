@@ -15,7 +15,7 @@ from provision.gcp import Gcp, changes_something
 from provision.plan import Plan
 from state import errors as state_errors
 from state.gcs import GcsStore
-from state.journal import Journal, read_ledger
+from state.journal import Journal, Pace, read_ledger
 from state.ledger import Ledger
 from state.lock import Lease
 from state.store import Store
@@ -62,6 +62,7 @@ def changing(
     initial: Callable[[], Ledger],
     runner: str = "",
     lock_timeout: float | None = None,
+    pace: Pace | None = None,
     told: Callable[[errors.LockedByAnotherRun], None] = lambda waiting: None,
 ) -> Iterator[Engine]:
     """Hold the lease and the open ledger, and hand out an engine whose every change is fenced by both.
@@ -73,6 +74,7 @@ def changing(
         clock: Whose time passes.
         initial: Makes the first ledger; may raise when there must be one.
         runner: The IAM member that runs it.
+        pace: How fast the ledger may be saved; as Cloud Storage bears it when None.
         lock_timeout: Seconds to wait for another run; the lease and its margin when None.
         told: Called while waiting for another run.
 
@@ -91,7 +93,7 @@ def changing(
             on_wait=lambda locked: told(_locked(locked)),
         )
         with lease:
-            journal = Journal(store)
+            journal = Journal(store, pace=pace)
             journal.open(run, initial)
             if runner and runner not in journal.ledger.runners:
                 journal.note(lambda ledger: ledger.runners.append(runner))
@@ -106,9 +108,13 @@ def changing(
             before, gcp.gate = gcp.gate, fence
             try:
                 yield Engine(plan, gcp, journal, run, clock, doing=doing)
+                journal.flush()
+            except BaseException:
+                with contextlib.suppress(state_errors.StateError):  # the run's own error is what the user must see
+                    journal.flush()
+                raise
             finally:
                 gcp.gate = before
-                journal.flush()
 
 
 def new_run(clock: Clock) -> str:

@@ -5,6 +5,7 @@ made (https://docs.cloud.google.com/build/docs/api/reference/rest/v1/projects.bu
 it was built.
 """
 
+import base64
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -40,6 +41,7 @@ def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:
         "images": [tagged],
         "serviceAccount": service_accounts.ref(deployment, "builder"),
         "options": {"logging": "CLOUD_LOGGING_ONLY"},  # one of our own accounts must say where its log goes
+        "tags": [digest],
         "timeout": "1800s",
     }
     return {ref: {"name": ref, "build": build}}
@@ -52,7 +54,7 @@ def read(gcp: Gcp, ref: Ref) -> Body | None:
 
 
 def create(gcp: Gcp, ref: Ref, body: Body) -> Operation | None:
-    """Upload the source; when it is there, build and push."""
+    """Upload the source; when it is there, build and push, unless a build of the same source is under way."""
     source = body["build"]["source"]["storageSource"]
     bucket = gcp.storage.bucket(source["bucket"])
     blob = bucket.get_blob(source["object"])
@@ -64,11 +66,25 @@ def create(gcp: Gcp, ref: Ref, body: Body) -> Operation | None:
         new = bucket.blob(source["object"])
         new.upload_from_string(content, content_type="application/gzip", if_generation_match=0, retry=None)
         return None
+    if running := _running_build(gcp, ref):
+        return running
     pinned = {"storageSource": {**source, "generation": str(blob.generation)}}
     calls = gcp.cloudbuild.projects().locations().builds()
     parent = _names.parent(ref, levels=3)
     asked = calls.create(parent=parent, body={**body["build"], "source": pinned})
     return operations.started("cloudbuild", asked.execute())
+
+
+def _running_build(gcp: Gcp, ref: Ref) -> Operation | None:
+    """The operation of a build whose start was not answered: it is named by the build's id in base64."""
+    parent = _names.parent(ref, levels=3)
+    calls = gcp.cloudbuild.projects().locations().builds()
+    found = calls.list(parent=parent, filter=f'tags="{_names.parts(ref)["tags"]}"').execute().get("builds", [])
+    for build in found:
+        if build["status"] in {"PENDING", "QUEUED", "WORKING"}:
+            name = base64.b64encode(build["id"].encode()).decode()
+            return f"//cloudbuild.googleapis.com/{parent}/operations/{name}"
+    return None
 
 
 def update(gcp: Gcp, ref: Ref, body: Body, changes: Sequence[Change]) -> None:

@@ -66,7 +66,7 @@ class Emulator:
 def shared_emulator() -> Iterator[Emulator]:
     world = World.memory()
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(create_app(world), log_level="warning"))
+    server = uvicorn.Server(uvicorn.Config(create_app(world), log_level="warning", date_header=False))
     thread = threading.Thread(target=server.run, args=([listener],), name="emulator")
     thread.start()
     yield Emulator(f"http://127.0.0.1:{listener.getsockname()[1]}", world)

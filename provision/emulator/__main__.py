@@ -30,7 +30,9 @@ def main(argv: list[str] | None = None) -> int:
     world = World.open(options.data, profile=options.profile) if options.data else World.memory(profile=options.profile)
     if not options.no_machines:
         _machines(world, f"http://127.0.0.1:{port}")
-    server = uvicorn.Server(uvicorn.Config(create_app(world), log_level="warning", timeout_graceful_shutdown=3))
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(world), log_level="warning", timeout_graceful_shutdown=3, date_header=False)
+    )
 
     def stop(*_: object) -> None:
         server.should_exit = True

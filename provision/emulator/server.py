@@ -10,7 +10,8 @@ import re
 import sys
 import traceback
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from email.utils import format_datetime
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
@@ -83,7 +84,7 @@ class Front:
             target = await run_in_threadpool(self._find, http, host, path)
             sent = await self._read(request, target)
         except GoogleError as problem:
-            await _write(Reply(problem.body(host), problem.code, problem.headers), send, None)
+            await _write(Reply(problem.body(host), problem.code, problem.headers | self._date()), send, None)
             return
         except ClientDisconnect:
             return
@@ -97,12 +98,16 @@ class Front:
                 await asyncio.sleep(fault.delay)
             whole = fault is None or not (fault.drop or fault.tear)
             if fault is None or not fault.drop:
-                await _write(reply, send, stream, torn=not whole)
+                await _write(replace(reply, headers=reply.headers | self._date()), send, stream, torn=not whole)
             if not whole:
                 await _drop(receive)
         finally:
             if stream is not None:
                 stream.close()
+
+    def _date(self) -> dict[str, str]:
+        """The server's clock, by which a client judges how old a thing is; tests move it."""
+        return {"date": format_datetime(self.world.clock.now().replace(microsecond=0), usegmt=True)}
 
     def _find(self, http: str, host: str, path: str) -> _Target:
         for parts, method_id in ENDPOINTS.get((http, host), ()):
