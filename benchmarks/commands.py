@@ -32,12 +32,12 @@ def first_up(folder: Path) -> float:
     return time.perf_counter() - begun
 
 
-def measure(folder: Path, name: str, arguments: list[str]) -> pyperf.Benchmark:
+def measure(folder: Path, arguments: list[str]) -> pyperf.Benchmark:
     """Run one command several times, each in a process of its own."""
     result = folder / "result.json"
     result.unlink(missing_ok=True)
     how = ["--processes", str(RUNS), "--values", "1", "--warmups", "0", "--loops", "1", "--copy-env", "--quiet"]
-    pyperf_command = [sys.executable, "-m", "pyperf", "command", *how, "--name", name, "-o", str(result), "--"]
+    pyperf_command = [sys.executable, "-m", "pyperf", "command", *how, "-o", str(result), "--"]
     subprocess.run([*pyperf_command, *PROGRAM, *arguments], cwd=folder, check=True, stdout=subprocess.DEVNULL)
     return pyperf.Benchmark.load(str(result))
 
@@ -50,7 +50,7 @@ def main() -> None:
         try:
             table.add_row("up, an empty project", f"{first_up(folder):.2f}", "once")
             for title, arguments in COMMANDS.items():
-                found = measure(folder, title, arguments)
+                found = measure(folder, arguments)
                 table.add_row(title, f"{found.median():.2f}", f"{max(found.get_values()):.2f}")
         finally:
             subprocess.run([*PROGRAM, "stop", "--local"], cwd=folder, check=False, stdout=subprocess.DEVNULL)

@@ -224,7 +224,7 @@ def test_the_example_logs_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
 
     assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.splitlines()[-1].startswith("Logged: ")
+    assert ran.stdout.splitlines()[-1].startswith("Logged run ")
     assert list(tmp_path.rglob("hello.txt"))
 
 
