@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import httpx
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from provision.emulator.machines import proxy
@@ -67,11 +67,14 @@ class Door:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        request = Request(scope, receive)
+        incoming = proxy.Incoming(receive)
+        request = Request(scope, incoming)
         # A visitor who hangs up, or a server that breaks off in the midst of an answer: nobody is left to be told.
         with contextlib.suppress(ClientDisconnect, httpx.HTTPError):
             answer = await self._answer(request)
-            await answer(scope, receive, send)
+            if not isinstance(answer, StreamingResponse):  # an answer of the door's own: nobody has read the body
+                await incoming.drain()
+            await answer(scope, incoming, send)
 
     async def close(self) -> None:
         """Give back the connections to the processes behind."""
@@ -158,7 +161,6 @@ class Door:
         try:
             return await proxy.pass_on(self._client, request, upstream.port, headers)
         except proxy.TooLarge:
-            # The rest of the body is not read, so this connection can not be used again.
             return _plain(413, "413 Request Entity Too Large", {"Connection": "close"})
         except httpx.HTTPError:
             return _plain(502, "502 Bad Gateway")

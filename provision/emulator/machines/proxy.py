@@ -1,13 +1,17 @@
 """Passes an HTTP request on to a process and its answer back, byte for byte and without keeping either in memory."""
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Iterable
 
 import httpx
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Message, Receive
 
 LARGEST_BODY = 32 * 1024 * 1024  # https://cloud.google.com/appengine/docs/flexible/how-requests-are-handled
 LONGEST_ANSWER = 3600.0
+DRAIN_SECONDS = 10.0
 # What belongs to one connection and not to the message: RFC 9110, section 7.6.1.
 HOP_BY_HOP = frozenset(
     ("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
@@ -58,6 +62,30 @@ def end_to_end(headers: Iterable[tuple[str, str]]) -> Headers:
     kept = [(name.lower(), value) for name, value in headers]
     named = {word.strip().lower() for name, value in kept if name == "connection" for word in value.split(",")}
     return [(name, value) for name, value in kept if name not in HOP_BY_HOP and name not in named]
+
+
+class Incoming:
+    """ASGI's `receive` of one request, which remembers whether the whole body has come."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._ended = False
+
+    async def __call__(self) -> Message:
+        """The next message."""
+        message = await self._receive()
+        self._ended = message["type"] == "http.disconnect" or not message.get("more_body", False)
+        return message
+
+    async def drain(self) -> None:
+        """Read the rest of a body that nobody wants, for a while.
+
+        A connection that is closed on somebody who is still sending is reset, and they never see the answer.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                while not self._ended:
+                    await self()
 
 
 async def _limited(request: Request) -> AsyncIterator[bytes]:

@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+import requests
 from google.auth import jwt
 
 from provision.emulator import keys
@@ -271,6 +272,17 @@ def test_a_large_body_passes_and_a_larger_one_does_not(real: Running, door: Json
     assert asked(door, method="POST", content=whole + b"x", headers=headers).status_code == 413
     assert heard(asked(door, method="POST", content=pieces(b""), headers=headers))["length"] == len(whole)
     assert asked(door, method="POST", content=pieces(b"x"), headers=headers).status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("signed", "status"), [pytest.param(True, 413, id="too large"), pytest.param(False, 401, id="without a token")]
+)
+def test_who_sends_too_much_still_hears_why(real: Running, door: Json, *, signed: bool, status: int) -> None:
+    """`requests` reads an answer only when it has sent everything: the door listens to the end before it hangs up."""
+    headers = token(real, door) if signed else {}
+    answer = requests.post(origin(door), data=b" " * (40 * 1024 * 1024), headers=headers, timeout=20)
+
+    assert answer.status_code == status
 
 
 def test_a_visitor_who_hangs_up_disturbs_nobody(real: Running, door: Json, capfd: pytest.CaptureFixture[str]) -> None:
