@@ -148,27 +148,20 @@ print(run.info.run_id, run.info.artifact_uri)
 @pytest.fixture(scope="module")
 def logged(folder: Folder, deployed: dict) -> tuple[str, str]:
     """A run that a data scientist logged: its id, and where its artifacts lie."""
-    pusher = f"mlflow-log-pusher@{PROJECT}.iam.gserviceaccount.com"
-    access = folder.google(
-        "POST",
-        f"iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{pusher}:generateAccessToken",
-        {"scope": ["https://www.googleapis.com/auth/cloud-platform"]},
-    )["accessToken"]
-    # The client's own credentials for the bucket: the log pusher's token, as a metadata server of that account gives it.
+    pusher = f"projects/{PROJECT}/serviceAccounts/mlflow-log-pusher@{PROJECT}.iam.gserviceaccount.com"
+    key = folder.google("POST", f"iam.googleapis.com/v1/{pusher}/keys", {})
+    # Application Default Credentials of the log pusher; their tokens come from the emulated token endpoint.
+    credentials = json.loads(base64.b64decode(key["privateKeyData"]))
+    credentials["token_uri"] = f"{folder.emulator}/oauth2.googleapis.com/token"
     startup = folder.path / "client"
     startup.mkdir()
-    (startup / "sitecustomize.py").write_text(
-        "import google.auth, google.oauth2.credentials, os\n"
-        "google.auth.default = lambda *a, **k: "
-        f"(google.oauth2.credentials.Credentials(os.environ['PUSHER_TOKEN']), {PROJECT!r})\n"
-    )
+    (startup / "key.json").write_text(json.dumps(credentials))
     environment = {
         **os.environ,
         "MLFLOW_TRACKING_URI": deployed["url"],
         "MLFLOW_TRACKING_TOKEN": token_of(folder),
         "API_ENDPOINT_OVERRIDE": f"{folder.emulator}/storage.googleapis.com",
-        "PUSHER_TOKEN": access,
-        "PYTHONPATH": str(startup),
+        "GOOGLE_APPLICATION_CREDENTIALS": str(startup / "key.json"),
         "GIT_PYTHON_REFRESH": "quiet",
     }
     done = subprocess.run(
