@@ -13,6 +13,7 @@ import structlog
 from provision import errors, operations, retry
 from provision.clock import Clock
 from provision.gcp import Gcp
+from provision.patience import Patience
 from state.files import FileStore
 from state.gcs import GcsStore
 from state.store import Store
@@ -38,21 +39,21 @@ def find_project(gcp: Gcp, clock: Clock, *, may_change: bool) -> Project:
     """
 
     def ask() -> Project:
-        found = gcp.projects.get_project(name=f"projects/{gcp.project}", retry=None)
+        try:
+            found = gcp.projects.get_project(name=f"projects/{gcp.project}", retry=None)
+        except Exception as error:
+            refusal = retry.refusal_of(error)
+            if refusal is None or refusal.status not in {403, 404} or _is_off(error):
+                raise
+            # Google does not tell a missing project from one that the caller may not see.
+            raise errors.ProjectNotUsable(
+                f"Project {gcp.project} does not exist, or you may not see it: {refusal}"
+            ) from error
         if found.state.name != "ACTIVE":
             raise errors.ProjectNotUsable(f"Project {gcp.project} is in state {found.state.name}.")
         return Project(gcp.project, found.name.removeprefix("projects/"))
 
-    try:
-        return _with_api(gcp, clock, RESOURCE_MANAGER, ask, may_change=may_change)
-    except Exception as error:
-        refusal = retry.refusal_of(error)
-        if refusal is None or refusal.status not in {403, 404}:
-            raise
-        # Google does not tell a missing project from one that the caller may not see.
-        raise errors.ProjectNotUsable(
-            f"Project {gcp.project} does not exist, or you may not see it: {refusal}"
-        ) from error
+    return _with_api(gcp, clock, RESOURCE_MANAGER, ask, may_change=may_change)
 
 
 def state_bucket(project: Project) -> str:
@@ -100,10 +101,11 @@ def _own_bucket(gcp: Gcp, project: Project, name: str, make_in: str | None) -> N
                     f"Project {project.id} holds no ledger (gs://{name} does not exist)."
                 ) from None
         except google.api_core.exceptions.Forbidden as error:
-            refusal = retry.refusal_of(error)
-            if refusal and re.search("SERVICE_DISABLED|accessNotConfigured", refusal.reason):
+            if _is_off(error):
                 raise
-            raise errors.StateBucketTaken(f"gs://{name} is there and you may not read it: {refusal}") from error
+            raise errors.StateBucketTaken(
+                f"gs://{name} is there and you may not read it: {retry.refusal_of(error)}"
+            ) from error
         else:
             if str(found.project_number) == project.number and found.labels.get("managed-by") == "provision":
                 return
@@ -125,22 +127,24 @@ def _make_bucket(gcp: Gcp, name: str, region: str) -> None:
 
 def _with_api(gcp: Gcp, clock: Clock, service: str, act: Callable[[], T], *, may_change: bool) -> T:
     """Do something with an API, switching it on once when it answers that it is off."""
-    circumstances = retry.Circumstances()
-    log = structlog.get_logger()
+    patience = Patience(gcp, clock)
 
     def attempt() -> T:
         try:
             return act()
         except Exception as error:
-            refusal = retry.refusal_of(error)
-            off = refusal is not None and re.search("SERVICE_DISABLED|accessNotConfigured", refusal.reason)
-            if off and not circumstances.enabled and may_change:
-                log.info("api.enabled", service=service)
+            if may_change and not patience.circumstances.enabled and _is_off(error):
+                structlog.get_logger().info("api.enabled", service=service)
                 answer = gcp.serviceusage.services().enable(name=f"projects/{gcp.project}/services/{service}", body={})
-                operation = operations.started("serviceusage", answer.execute())
-                while operation and not operations.poll(gcp, operation):
-                    clock.sleep(1)
-                circumstances.enabled = True
+                if operation := operations.started("serviceusage", answer.execute()):
+                    patience.until_over(operation)
+                patience.circumstances.enabled = True
             raise
 
-    return retry.patiently(clock, circumstances, lambda why, seconds: None)(attempt)
+    return patience.with_(f"asking {service}", attempt)
+
+
+def _is_off(error: Exception) -> bool:
+    """Whether an answer says that the API is not switched on in the project."""
+    refusal = retry.refusal_of(error)
+    return refusal is not None and bool(re.search("SERVICE_DISABLED|accessNotConfigured", refusal.reason))

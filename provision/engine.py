@@ -7,40 +7,34 @@ until nothing differs. The intent of each change is durable before its call, the
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import structlog
 
-from provision import compare, operations, retry
+from provision import compare, retry
 from provision.clock import Clock
 from provision.config import Config
 from provision.deployment import Deployment
 from provision.errors import (
     CannotChangeInPlace,
     DidNotSettle,
-    Interrupted,
     NotOurs,
     OperationFailed,
     ProvisionError,
     SeveralFailed,
 )
 from provision.gcp import Gcp
+from provision.patience import Patience
 from provision.plan import Plan, Row
 from provision.step import Body, Change, Delete, FactBook, Operation, Owner, Ref, keep
 from provision.walk import Outcome, walk
 from state.journal import Journal
 from state.ledger import Deed, Ledger, Record
 
-T = TypeVar("T")
-
 ACTS = 5
 """Calls towards one goal before it counts as not reachable; each has an intent of its own."""
 
 RENEWABLE_CODES = (4, 13)
 """Failures of a deployment that Google's own tools answer with a new version id."""
-
-FIRST_POLL, SLOWEST_POLL = 0.25, 10.0
-"""Seconds between two looks at an operation: short at first, then longer and longer."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +82,8 @@ class Engine:
     def __post_init__(self) -> None:
         self.log = structlog.get_logger().bind(run=self.run)
         self.facts = FactBook()
-        self.circumstances = retry.Circumstances(self.journal.ledger.project_number)
+        known = retry.Circumstances(self.journal.ledger.project_number)
+        self.patience = Patience(self.gcp, self.clock, known, self.stop)
         self._declared: set[Ref] = set()
 
     # up
@@ -161,7 +156,7 @@ class Engine:
     def _converge(self, row: Row, ref: Ref, body: Body) -> Body:
         """Make one ref what its body says; returns it as it is then."""
         self._resume(ref)
-        return self._patiently(f"{row.title} ({ref})", lambda: self._settle(row, ref, body))
+        return self.patience.with_(f"{row.title} ({ref})", lambda: self._settle(row, ref, body))
 
     def _settle(self, row: Row, ref: Ref, body: Body) -> Body:
         record = self.journal.ledger.records.get(ref)
@@ -181,7 +176,7 @@ class Engine:
                 # What Google has accepted may show only later: read again for the documented time, do not act again.
                 if deed is None or changes != acted or self.clock.monotonic() - since >= row.settles:
                     break
-                self._pause(min(2.0, row.settles / 10))
+                self.patience.pause(min(2.0, row.settles / 10))
             if acts == ACTS:
                 break
             outcome: dict[str, object] = {"done": deed, "body": applied} if deed else {}
@@ -212,8 +207,7 @@ class Engine:
         self, row: Row, ref: Ref, body: Body, live: Body | None, changes: list[Change], outcome: dict[str, object]
     ) -> Deed:
         """Make one call; the outcome of the call before it, if there was one, is written down with its intent."""
-        if self.stop.is_set():
-            raise Interrupted("the run was stopped")
+        self.patience.go_on()
         begun = self.clock.monotonic()
         verb = "create" if live is None else "update"
         before = None if live is None else compare.managed(live, body)
@@ -233,8 +227,8 @@ class Engine:
                 # What was made a moment ago: a new one under another id would come out the same.
                 raise DidNotSettle(f"{ref} did not come out as declared: {'; '.join(map(str, changes))}") from error
         self._follow(ref, operation)
-        self.circumstances.granted |= ref.endswith("/iamPolicy")
-        self.circumstances.enabled |= ref.endswith("/services")
+        self.patience.circumstances.granted |= ref.endswith("/iamPolicy")
+        self.patience.circumstances.enabled |= ref.endswith("/services")
         self._report(verb, row, ref, begun)
         return deed
 
@@ -258,7 +252,7 @@ class Engine:
         """
         self.doing(f"removing {record.ref}")
         self._resume(record.ref)
-        self._patiently(f"removing {record.ref}", lambda: self._dismantle(row, record))
+        self.patience.with_(f"removing {record.ref}", lambda: self._dismantle(row, record))
         self.journal.note(lambda ledger: ledger.records.__delitem__(record.ref))
 
     def _dismantle(self, row: Row, record: Record) -> None:
@@ -272,8 +266,7 @@ class Engine:
                     f"{record.ref} does not carry our mark any more, so it is left alone",
                     hint="Remove it yourself if nobody needs it, then run the same command again.",
                 )
-            if self.stop.is_set():
-                raise Interrupted("the run was stopped")
+            self.patience.go_on()
             begun = self.clock.monotonic()
             deed = self._deed("delete", before=compare.managed(live, record.body), after=None)
             self.journal.commit(self._written(row, record.ref, pending=deed))
@@ -303,22 +296,6 @@ class Engine:
 
     # what all of them do
 
-    def _patiently(self, what: str, act: Callable[[], T]) -> T:
-        def told(why: str, seconds: float) -> None:
-            self.log.info("waiting", what=what, why=why, seconds=round(seconds, 1))
-            if self.stop.is_set():
-                raise Interrupted("the run was stopped")
-
-        try:
-            return retry.patiently(self.clock, self.circumstances, told)(act)
-        except ProvisionError:
-            raise
-        except Exception as error:
-            explained = retry.explained(error, what)
-            if explained is error:
-                raise
-            raise explained from error
-
     def _read(self, row: Row, ref: Ref) -> Body | None:
         try:
             return row.step.read(self.gcp, ref)
@@ -333,7 +310,7 @@ class Engine:
         if record and record.pending and record.pending.operation:
             self.log.info("operation.resumed", ref=ref, operation=record.pending.operation)
             try:
-                self._wait(record.pending.operation)
+                self.patience.until_over(record.pending.operation)
             except OperationFailed as error:
                 self.log.warning("operation.failed", ref=ref, why=str(error))
 
@@ -347,28 +324,7 @@ class Engine:
                 pending.operation = operation
 
         self.journal.commit(name)
-        self._wait(operation)
-
-    def _wait(self, operation: Operation) -> None:
-        pause = FIRST_POLL
-        while not self._patiently(f"waiting for {operation}", lambda: self._over(operation)):
-            self._pause(pause)
-            pause = min(pause * 1.5, SLOWEST_POLL)
-
-    def _over(self, operation: Operation) -> bool:
-        try:
-            return operations.poll(self.gcp, operation)
-        except OperationFailed:
-            raise
-        except Exception as error:
-            if retry.absent(error):
-                return True  # purged: it ended long ago
-            raise
-
-    def _pause(self, seconds: float) -> None:
-        if self.stop.is_set():
-            raise Interrupted("the run was stopped; what Google is working on goes on there")
-        self.clock.sleep(seconds)
+        self.patience.until_over(operation)
 
     def _deed(self, verb: str, before: Body | None, after: Body | None) -> Deed:
         serial, at = self.journal.ledger.serial + 1, self.clock.now().isoformat(timespec="seconds")
@@ -394,8 +350,7 @@ class Engine:
 
     def raise_for(self, outcome: Outcome) -> None:
         """Raise what a walk met, if anything."""
-        if self.stop.is_set():
-            raise Interrupted("the run was stopped; what Google is working on goes on there")
+        self.patience.go_on()
         problems = [error for error in outcome.failed.values() if isinstance(error, ProvisionError)]
         for error in outcome.failed.values():
             if not isinstance(error, ProvisionError):

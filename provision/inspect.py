@@ -9,6 +9,7 @@ from provision import compare, retry
 from provision.clock import Clock
 from provision.deployment import Deployment
 from provision.gcp import Gcp
+from provision.patience import Patience
 from provision.plan import Plan, Row
 from provision.step import Body, Change, FactBook, FactsUnknown, Owner, Ref
 from state.ledger import Ledger, Record
@@ -109,13 +110,7 @@ class Inspector:
                     return None
                 raise
 
-        try:
-            return retry.patiently(self.clock, retry.Circumstances(), lambda why, seconds: None)(once)
-        except Exception as error:
-            explained = retry.explained(error, f"reading {ref}")
-            if explained is error:
-                raise
-            raise explained from error
+        return Patience(self.gcp, self.clock).with_(f"reading {ref}", once)
 
     def _drift_of(self, record: Record) -> Finding | None:
         row = self.plan[record.step]

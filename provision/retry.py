@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import tenacity
 
 from provision import errors
-from provision.clock import Clock
 
 
 @dataclass(frozen=True)
@@ -173,11 +172,17 @@ class Circumstances:
         return True
 
 
-def patiently(clock: Clock, circumstances: Circumstances, told: Callable[[str, float], None]) -> tenacity.Retrying:
+def patiently(
+    seconds: Callable[[], float],
+    pause: Callable[[float], None],
+    circumstances: Circumstances,
+    told: Callable[[str, float], None],
+) -> tenacity.Retrying:
     """Make a policy that repeats a read-compare-act as long as the table has patience with the answer.
 
     Args:
-        clock: Whose time passes.
+        seconds: A clock that never goes back.
+        pause: Lets seconds pass.
         circumstances: What this run has done.
         told: Called before each pause with why and how many seconds.
     """
@@ -190,7 +195,7 @@ def patiently(clock: Clock, circumstances: Circumstances, told: Callable[[str, f
         rule = meaning_of(refusal)
         if rule.meaning is not Meaning.AGAIN or not circumstances.explain(rule, refusal):
             return False
-        return clock.monotonic() - since.setdefault(rule, clock.monotonic()) < rule.patience
+        return seconds() - since.setdefault(rule, seconds()) < rule.patience
 
     def tell(state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
@@ -200,7 +205,7 @@ def patiently(clock: Clock, circumstances: Circumstances, told: Callable[[str, f
     return tenacity.Retrying(
         retry=tenacity.retry_if_exception(worth_repeating),
         wait=tenacity.wait_exponential_jitter(multiplier=0.5, max=30, jitter=1),
-        sleep=clock.sleep,
+        sleep=pause,
         before_sleep=tell,
         reraise=True,
     )

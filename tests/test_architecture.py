@@ -18,11 +18,12 @@ OURS = ("provision", "state", "steps")
 
 # From the ground up: a module imports from lower floors only, so there are no cycles.
 FLOORS = (
-    {"clock", "errors", "gate", "log", "walk"},
+    {"clock", "errors", "gate", "log", "transport", "walk"},
     {"config", "gcp", "retry"},
     {"deployment", "identity", "local", "wizard"},
     {"step", "verify"},
     {"compare", "operations", "plan"},
+    {"patience"},
     {"bootstrap", "engine", "inspect"},
     {"session", "teardown"},
     {"report"},

@@ -1,0 +1,106 @@
+"""Waits for long-running operations and for what heals by itself, until the run is stopped."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import structlog
+
+from provision import operations, retry
+from provision.clock import Clock
+from provision.errors import Interrupted, OperationFailed, ProvisionError
+from provision.gcp import Gcp
+from provision.step import Operation
+
+T = TypeVar("T")
+
+FIRST_POLL, SLOWEST_POLL = 0.25, 10.0
+"""Seconds between two looks at an operation: short at first, then longer and longer."""
+
+NAP = 0.5
+"""Seconds after which a pause looks whether the run was stopped."""
+
+
+@dataclass
+class Patience:
+    """How a run waits.
+
+    Args:
+        gcp: The clients.
+        clock: Whose time passes.
+        circumstances: What the run has done that makes waiting sensible.
+        stop: Once set, every wait ends.
+    """
+
+    gcp: Gcp
+    clock: Clock
+    circumstances: retry.Circumstances = field(default_factory=retry.Circumstances)
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def with_(self, what: str, act: Callable[[], T]) -> T:
+        """Do something, again and again as long as the answers are of the kind that goes away by itself.
+
+        Args:
+            what: What it is, for the log and the error.
+            act: Reads, compares and acts; it is repeated as a whole.
+
+        Raises:
+            ProvisionError: What Google's last answer means to the user.
+        """
+
+        def told(why: str, seconds: float) -> None:
+            structlog.get_logger().info("waiting", what=what, why=why, seconds=round(seconds, 1))
+
+        try:
+            return retry.patiently(self.clock.monotonic, self.pause, self.circumstances, told)(act)
+        except ProvisionError:
+            raise
+        except Exception as error:
+            explained = retry.explained(error, what)
+            if explained is error:
+                raise
+            raise explained from error
+
+    def until_over(self, operation: Operation) -> None:
+        """Wait for an operation, whichever process has begun it.
+
+        Raises:
+            OperationFailed: It is over and failed.
+            Interrupted: The run was stopped; the operation goes on.
+        """
+        pause = FIRST_POLL
+        while not self.with_(f"waiting for {operation}", lambda: self._over(operation)):
+            self.pause(pause)
+            pause = min(pause * 1.5, SLOWEST_POLL)
+
+    def pause(self, seconds: float) -> None:
+        """Let time pass.
+
+        Raises:
+            Interrupted: The run was stopped.
+        """
+        end = self.clock.monotonic() + seconds
+        self.go_on()
+        while (left := end - self.clock.monotonic()) > 0:
+            self.clock.sleep(min(left, NAP))
+            self.go_on()
+
+    def go_on(self) -> None:
+        """Make sure that the run was not stopped.
+
+        Raises:
+            Interrupted: It was.
+        """
+        if self.stop.is_set():
+            raise Interrupted("The run was stopped; what Google is working on goes on there.")
+
+    def _over(self, operation: Operation) -> bool:
+        try:
+            return operations.poll(self.gcp, operation)
+        except OperationFailed:
+            raise
+        except Exception as error:
+            if retry.absent(error):
+                return True  # its name was purged: it ended long ago, and the resource tells how
+            raise
