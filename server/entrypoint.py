@@ -50,7 +50,7 @@ def main() -> int:
     try:
         check(os.environ)
         ca = Path(tempfile.mkdtemp(prefix="mlflow-server-")) / "database-ca.pem"  # MLflow reads it at each connection
-        with probes(int(os.environ["PORT"])), schema.Migration() as migration:
+        with probes(address(os.environ), int(os.environ["PORT"])), schema.Migration() as migration:
             found = wait(lambda: ready(os.environ, ca, migration), migration.prepare)
         become_mlflow(os.environ, found.uri)
     except Fatal as error:
@@ -105,10 +105,15 @@ class ProbeServer(ThreadingHTTPServer):
         TCPServer.server_bind(self)
 
 
+def address(env: Mapping[str, str]) -> str:
+    """Where to listen: on all addresses, as a container does whose platform names none."""
+    return env.get("HOST", "0.0.0.0")  # noqa: S104 - a container's port
+
+
 @contextlib.contextmanager
-def probes(port: int) -> Iterator[None]:
-    """Answer the platform's probes on all addresses until the block ends."""
-    with ProbeServer(("0.0.0.0", port), Probe) as server:  # noqa: S104 - a container's port
+def probes(host: str, port: int) -> Iterator[None]:
+    """Answer the platform's probes until the block ends."""
+    with ProbeServer((host, port), Probe) as server:
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         try:
             yield
@@ -195,7 +200,7 @@ def mlflow_environment(env: Mapping[str, str], uri: str) -> dict[str, str]:
         "MLFLOW_BACKEND_STORE_URI": uri,
         "MLFLOW_DEFAULT_ARTIFACT_ROOT": env["ARTIFACT_ROOT"],
         "MLFLOW_SERVE_ARTIFACTS": "false",  # files go straight to the bucket: no size limit, no load here
-        "MLFLOW_HOST": "0.0.0.0",  # noqa: S104 - a container's port
+        "MLFLOW_HOST": address(env),
         "MLFLOW_PORT": env["PORT"],
         "MLFLOW_WORKERS": env.get("WORKERS", "1"),
         # asyncio's own loop costs 45 ms a request as soon as there are two workers (uvicorn #3149)
