@@ -41,7 +41,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
         instance = Database(Path(folder) / "instance", "projects/p/instances/i", runner, sockets)
-        spec = {"address": "127.0.0.1", "port": free_port(), "version": "POSTGRES_18", "tier": "db-f1-micro"}
+        spec = {"address": "127.0.0.1", "version": "POSTGRES_18", "tier": "db-f1-micro"}
         instance.start(spec, dt.datetime.now(dt.UTC))
         yield instance
         instance.delete()
@@ -158,7 +158,7 @@ def _world(google: Google, postgres: Database) -> World:
     suffix = secrets.token_hex(4)
     # Shows every mistake in quoting: each of these means something in a URI, in a shell or in an .ini file.
     password = f"p%w/d+1 @:#?&=$(x)'{suffix}"
-    return World(google, postgres, int(postgres._spec["port"]), f"mlflow_{suffix}", f"mlflow_{suffix}", password)
+    return World(google, postgres, postgres.port, f"mlflow_{suffix}", f"mlflow_{suffix}", password)
 
 
 class Server:
