@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +33,9 @@ class Project:
 def find_project(gcp: Gcp, clock: Clock, *, may_change: bool) -> Project:
     """Look the project up by its id; the Resource Manager API is switched on when it is off and that is allowed.
 
+    Where it is not allowed, Service Usage tells the number: it is on in every project
+    (https://docs.cloud.google.com/service-usage/docs/enabled-service).
+
     Raises:
         ProjectNotUsable: It does not exist, may not be seen, or is about to be deleted.
     """
@@ -43,7 +45,7 @@ def find_project(gcp: Gcp, clock: Clock, *, may_change: bool) -> Project:
             found = gcp.projects.get_project(name=f"projects/{gcp.project}", retry=None)
         except Exception as error:
             refusal = retry.refusal_of(error)
-            if refusal is None or refusal.status not in {403, 404} or _is_off(error):
+            if refusal is None or refusal.status not in {403, 404} or retry.is_off(error):
                 raise
             # Google does not tell a missing project from one that the caller may not see.
             raise errors.ProjectNotUsable(
@@ -53,7 +55,17 @@ def find_project(gcp: Gcp, clock: Clock, *, may_change: bool) -> Project:
             raise errors.ProjectNotUsable(f"Project {gcp.project} is in state {found.state.name}.")
         return Project(gcp.project, found.name.removeprefix("projects/"))
 
-    return _with_api(gcp, clock, RESOURCE_MANAGER, ask, may_change=may_change)
+    def ask_its_services() -> Project:
+        name = f"projects/{gcp.project}/services/{RESOURCE_MANAGER}"
+        found = gcp.serviceusage.services().get(name=name).execute()["name"]
+        return Project(gcp.project, found.split("/")[1])
+
+    try:
+        return _with_api(gcp, clock, RESOURCE_MANAGER, ask, may_change=may_change)
+    except errors.ApiDisabled:
+        if may_change:
+            raise
+        return Patience(gcp, clock).with_(f"looking for project {gcp.project}", ask_its_services)
 
 
 def state_bucket(project: Project) -> str:
@@ -78,14 +90,24 @@ def find_store(
         StateBucketTaken: The project's own bucket belongs to somebody else.
         NothingDeployed: It is not there and may not be made.
     """
-    if state and not state.startswith("gs://"):
-        return FileStore(Path(state))
     if state:
-        name, _, prefix = state.removeprefix("gs://").partition("/")
-        return GcsStore(gcp.storage.bucket(name), prefix)
+        return named_store(gcp, state)
     name = state_bucket(project)
-    _with_api(gcp, clock, STORAGE, lambda: _own_bucket(gcp, project, name, make_in), may_change=make_in is not None)
+    try:
+        _with_api(gcp, clock, STORAGE, lambda: _own_bucket(gcp, project, name, make_in), may_change=make_in is not None)
+    except errors.ApiDisabled as error:
+        if make_in is not None:
+            raise
+        raise errors.NothingDeployed(f"Project {project.id} holds no ledger: Cloud Storage is off there.") from error
     return GcsStore(gcp.storage.bucket(name), f"{env}/")
+
+
+def named_store(gcp: Gcp, state: str) -> Store:
+    """Where the user says that the ledger lies: ``gs://BUCKET/PREFIX``, or a path of a file."""
+    if not state.startswith("gs://"):
+        return FileStore(Path(state))
+    name, _, prefix = state.removeprefix("gs://").partition("/")
+    return GcsStore(gcp.storage.bucket(name), prefix)
 
 
 def _own_bucket(gcp: Gcp, project: Project, name: str, make_in: str | None) -> None:
@@ -101,7 +123,7 @@ def _own_bucket(gcp: Gcp, project: Project, name: str, make_in: str | None) -> N
                     f"Project {project.id} holds no ledger (gs://{name} does not exist)."
                 ) from None
         except google.api_core.exceptions.Forbidden as error:
-            if _is_off(error):
+            if retry.is_off(error):
                 raise
             raise errors.StateBucketTaken(
                 f"gs://{name} is there and you may not read it: {retry.refusal_of(error)}"
@@ -133,7 +155,7 @@ def _with_api(gcp: Gcp, clock: Clock, service: str, act: Callable[[], T], *, may
         try:
             return act()
         except Exception as error:
-            if may_change and not patience.circumstances.enabled and _is_off(error):
+            if may_change and not patience.circumstances.enabled and retry.is_off(error):
                 structlog.get_logger().info("api.enabled", service=service)
                 answer = gcp.serviceusage.services().enable(name=f"projects/{gcp.project}/services/{service}", body={})
                 if operation := operations.started("serviceusage", answer.execute()):
@@ -142,9 +164,3 @@ def _with_api(gcp: Gcp, clock: Clock, service: str, act: Callable[[], T], *, may
             raise
 
     return patience.with_(f"asking {service}", attempt)
-
-
-def _is_off(error: Exception) -> bool:
-    """Whether an answer says that the API is not switched on in the project."""
-    refusal = retry.refusal_of(error)
-    return refusal is not None and bool(re.search("SERVICE_DISABLED|accessNotConfigured", refusal.reason))

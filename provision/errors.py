@@ -87,6 +87,15 @@ class NeedsCustomClient(ProvisionError):
     hint = "Make an OAuth client by hand, then set door.client_id and door.client_secret_file in provision.toml."
 
 
+class NotSignedIn(ProvisionError):
+    """There are no credentials for Google on this machine, or they have expired."""
+
+    hint = (
+        "Sign in (gcloud auth application-default login), or let GOOGLE_APPLICATION_CREDENTIALS name a file of"
+        " credentials; to try it without Google: python -m provision up --local."
+    )
+
+
 class QuotaExceeded(ProvisionError):
     """A quota of the project is used up; waiting would not help."""
 
@@ -178,6 +187,12 @@ class Interrupted(ProvisionError):
     hint = "Run the same command again to go on."
 
 
+class Defect(ProvisionError):
+    """Something happened that nobody foresaw: the program is wrong."""
+
+    hint = "Please report it with provision-crash.log; then run the same command again, nothing is lost."
+
+
 class SeveralFailed(ProvisionError):
     """More than one independent row failed; all are told at once."""
 
@@ -188,6 +203,12 @@ class SeveralFailed(ProvisionError):
 
 
 # This machine
+
+
+class FileTrouble(ProvisionError):
+    """A file or folder of this machine cannot be read or written."""
+
+    hint = "Make room or give yourself the right to it, then run the same command again."
 
 
 class LocalFailed(ProvisionError):

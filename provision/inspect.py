@@ -75,7 +75,8 @@ class Inspector:
             try:
                 bodies = row.step.declare(deployment, facts)
             except FactsUnknown as error:
-                jobs.append(lambda row=row, error=error: Finding(Kind.LATER, row.name, row.name, note=str(error)))  # type: ignore[misc]  # a lambda's defaults bind the loop's values
+                note = str(error).removeprefix("steps.")
+                jobs.append(lambda row=row, note=note: Finding(Kind.LATER, row.name, row.name, note=note))  # type: ignore[misc]  # a lambda's defaults bind the loop's values
                 continue
             declared |= {ref: (row, body) for ref, body in bodies.items()}
             for ref, body in bodies.items():
@@ -100,13 +101,13 @@ class Inspector:
         return known
 
     def read(self, row: Row, ref: Ref) -> Body | None:
-        """Read one resource, with patience for what heals by itself; None when it is absent."""
+        """Read one resource, with patience for what heals by itself; None when it is absent, or its API is off."""
 
         def once() -> Body | None:
             try:
                 return row.step.read(self.gcp, ref)
             except Exception as error:
-                if retry.absent(error):
+                if retry.absent(error) or retry.is_off(error, self.ledger.project_number):
                     return None
                 raise
 

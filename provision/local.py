@@ -1,6 +1,7 @@
 """This machine as a cloud: starts and stops the emulator of a folder, which keeps all its data under .provision/."""
 
 import contextlib
+import fcntl
 import importlib.util
 import json
 import os
@@ -10,6 +11,8 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+import structlog
 
 from provision import __version__
 from provision.config import Access, Config
@@ -38,9 +41,14 @@ class Emulator:
     version: str
 
 
-def default_config() -> Config:
+def default_config(project: str | None = None, env: str | None = None) -> Config:
     """What `up --local` deploys when there is no provision.toml."""
-    return Config(project=PROJECT, access=Access(users=(OWNER,)))
+    return Config(project=project or PROJECT, env=env or "default", access=Access(users=(OWNER,)))
+
+
+def has_data(folder: Path = FOLDER) -> bool:
+    """Whether an emulator has run for the folder before, so that there is something to go on from."""
+    return (folder / "data").is_dir()
 
 
 def find(folder: Path = FOLDER) -> Emulator | None:
@@ -58,19 +66,26 @@ def find(folder: Path = FOLDER) -> Emulator | None:
     return Emulator(url, note["token"], note["pid"], answer["version"])
 
 
-def start(project: str, folder: Path = FOLDER) -> Emulator:
-    """Make sure that an emulator of this version runs for the folder and has the project.
+def start(project: str | None, folder: Path = FOLDER) -> Emulator:
+    """Make sure that an emulator of this version runs for the folder and has the project, if one is given.
 
     Raises:
         LocalFailed: It is not installed, or does not come up.
     """
-    running = find(folder)
-    if running is not None and running.version != __version__:
-        stop(folder)
-        running = None
-    if running is None:
-        running = _launch(folder)
-    _add_project(running, project)
+    folder.mkdir(exist_ok=True)
+    (folder / ".gitignore").write_text("*\n", encoding="utf-8")
+    with (folder / ".starting").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)  # two commands at once start one emulator
+        running = find(folder)
+        if running is not None and running.version != __version__:
+            structlog.get_logger().info("emulator.replaced", what=f"the emulator of version {running.version}")
+            stop(folder)
+            running = None
+        if running is None:
+            running = _launch(folder)
+            structlog.get_logger().info("emulator.started", what=f"the emulator of this folder: {running.url}")
+    if project is not None:
+        _add_project(running, project)
     return running
 
 
@@ -101,8 +116,6 @@ def _launch(folder: Path) -> Emulator:
             f"--local needs {', '.join(missing)}, which is not installed.",
             hint="pip install -c constraints.txt -e '.[local]'",
         )
-    folder.mkdir(exist_ok=True)
-    (folder / ".gitignore").write_text("*\n", encoding="utf-8")
     data, log = folder / "data", folder / "emulator.log"
     command = [sys.executable, "-m", "provision.emulator", "--data", str(data), "--profile", "local"]
     with log.open("ab") as output:

@@ -1,8 +1,9 @@
 """The log: structlog's events with fields, as lines for people or as JSON for machines, on standard error."""
 
 import logging
+import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import structlog
@@ -25,29 +26,66 @@ def set_up(level: int, *, as_json: bool) -> None:
         level: SILENT, NORMAL or VERBOSE.
         as_json: One JSON object a line instead of text.
     """
-    renderer: Any = structlog.processors.JSONRenderer(sort_keys=True)
-    if not as_json:
-        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if level == VERBOSE else _for_people
+    shown: list[Any] = [structlog.processors.JSONRenderer(sort_keys=True)]
+    if not as_json and level == VERBOSE:
+        shown = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=18)]
+    elif not as_json:
+        shown = [_once(), _for_people]
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso" if as_json else "%H:%M:%S", utc=as_json),
             structlog.processors.format_exc_info,
-            renderer,
+            *shown,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(_StandardError()),  # type: ignore[arg-type]  # as much of a file as it needs
         cache_logger_on_first_use=False,
     )
+
+
+def short(ref: str) -> str:
+    """A resource's name as people say it, without the project that all of them lie in."""
+    return re.sub(r"^projects/[^/]+/(?=.)", "", ref)
+
+
+class _StandardError:
+    """Standard error as it is at the moment: what shows progress on a terminal puts itself in its place."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
+def _once() -> "Callable[[object, str, MutableMapping[str, Any]], MutableMapping[str, Any]]":
+    """Keep what is waited for from being told again at every try."""
+    told: set[tuple[Any, Any]] = set()
+
+    def drop(logger: object, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        if event["event"] == "waiting":
+            wait = (event.get("what"), event.get("why"))
+            if wait in told:
+                raise structlog.DropEvent
+            told.add(wait)
+        return event
+
+    return drop
 
 
 def _for_people(logger: object, method: str, event: MutableMapping[str, Any]) -> str:
     """One short line: when, what happened, to which row, under which name, how long it took."""
     sign = _SIGNS.get(event["event"], "!" if event["level"] in {"warning", "error"} else " ")
     words = event["event"].rpartition(".")[2]
-    seconds = f"  {event['seconds']} s" if event.get("seconds") else ""
-    what = event.get("title") or event.get("what") or event.get("step") or event.get("service") or ""
-    name = str(event.get("ref", "")).rpartition("/projects/")[2]
+    ref = event.get("ref")
+    if ref:
+        name = ref.removesuffix("/iamPolicy").rpartition("/")[2]
+        what = f"{event['step']:<17} {name}" if event.get("step") else short(ref)
+    else:
+        what = str(event.get("what") or event.get("step") or event.get("service") or "")
+    # How long a pause lasts is nobody's concern; how long a change took is.
+    seconds = f"  {event['seconds']:g} s" if event.get("seconds") and sign != "." else ""
     why = f"  ({event['why']})" if event.get("why") else ""
-    return f"{event['timestamp']} {sign} {words:<8} {what}{'  ' + name if name else ''}{seconds}{why}"
+    return f"{event['timestamp']} {sign} {words:<8} {what}{seconds}{why}"

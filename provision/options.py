@@ -1,6 +1,7 @@
 """The options that all commands share, and what they open: the config, the project and its ledger."""
 
 import functools
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from state.store import Store
 
 CONFIG_FILE = Path("provision.toml")
+
+_NOT_KNOWN_YET = "not-known-yet"  # the project, until the ledger that --state names has been read
 
 
 @dataclass
@@ -39,52 +42,100 @@ class Options:
 
         return Report(as_json=self.as_json)
 
-    @property
-    def command(self) -> str:
-        """What to type before the name of another command of the same deployment."""
-        return "python -m provision" + (" --local" if self.local else "")
+    def command(self, name: str) -> str:
+        """What to type for another command of the same deployment."""
+        said = {"--config": self.config, "--state": self.state, "--project": self.project, "--env": self.env}
+        words = [word for option, value in said.items() if value for word in (option, str(value))]
+        return shlex.join(["python", "-m", "provision", name, *(["--local"] if self.local else []), *words])
 
     def settings(self) -> "Config | None":
-        """Read the config file, if there is one; a file that was named must be there."""
+        """Read the config file, if there is one; a file that was named must be there.
+
+        Raises:
+            BadConfig: It cannot be read, or holds what is not allowed.
+            BadUsage: The command line says another project or env than the file.
+        """
         from provision import config
 
-        if self.config is not None:
-            return config.load(self.config)
-        return config.load(CONFIG_FILE) if CONFIG_FILE.exists() else None
+        said = {key: value for key, value in (("project", self.project), ("env", self.env)) if value is not None}
+        config.check({"project": "any-project", **said}, "the command line")
+        path = self.config or CONFIG_FILE
+        if self.config is None and not path.exists():
+            return None
+        settings = config.load(path)
+        for key, value in said.items():
+            if value != getattr(settings, key):
+                raise BadUsage(
+                    f"--{key} {value} contradicts {path}, which says {key} = {getattr(settings, key)!r}.",
+                    hint=f"Leave --{key} out, or name another file with --config.",
+                )
+        return settings
 
-    def open(self, settings: "Config | None", *, may_change: bool) -> "tuple[Gcp, Store, Config | None]":
+    def open(self, settings: "Config | None", *, make: bool = False, resume: bool = False) -> "tuple[Gcp, Store]":
         """Find the project and its ledger, here or at Google.
+
+        Args:
+            settings: What the config file says, if there is one.
+            make: Whether what is missing to hold a ledger may be made: emulator, APIs, bucket. Needs settings.
+            resume: Whether an emulator that was stopped may be started again.
 
         Raises:
             BadUsage: Nothing says which project is meant.
-            NothingDeployed: It is asked for without the right to make anything, and there is nothing.
+            NothingDeployed: There is no place for a ledger, and none may be made.
         """
         from provision import bootstrap, clock
+
+        gcp = self.clients(settings, make=make, resume=resume)
+        if self.state is not None:
+            store = bootstrap.named_store(gcp, self.state)
+            gcp.project = self._project(settings) or self._project_at(store)
+            return gcp, store
+        now = clock.SystemClock()
+        project = bootstrap.find_project(gcp, now, may_change=make)
+        env = self.env or (settings.env if settings else "default")
+        region = settings.region if settings and make else None
+        return gcp, bootstrap.find_store(gcp, now, project, env=env, state=None, make_in=region)
+
+    def clients(self, settings: "Config | None", *, make: bool = False, resume: bool = False) -> "Gcp":
+        """The clients for the project, of this machine or of Google; see open."""
         from provision.gcp import Gcp
 
-        project = self.project or (settings.project if settings else None)
-        if self.local:
+        project = self._project(settings)
+        if not self.local:
+            if project is None and self.state is None:
+                raise BadUsage(
+                    f"Which project? There is no {CONFIG_FILE} here.",
+                    hint="Name it with --project, or a file with --config; or add --local to mean this machine.",
+                )
+            return Gcp(project or _NOT_KNOWN_YET)
+        from google.oauth2.credentials import Credentials
+
+        from provision import local
+
+        emulator = local.start(project) if make or (resume and local.has_data()) else local.find()
+        if emulator is None:
+            raise NothingDeployed(
+                "No emulator runs for this folder.",
+                hint="Run python -m provision up --local" + (" to go on from here." if local.has_data() else " first."),
+            )
+        return Gcp(project or _NOT_KNOWN_YET, Credentials(emulator.token), emulator.url)  # type: ignore[no-untyped-call]  # google-auth
+
+    def _project(self, settings: "Config | None") -> str | None:
+        """Which project is meant; None when only the ledger that --state names can tell."""
+        said = self.project or (settings.project if settings else None)
+        if said is None and self.local and self.state is None:
             from provision import local
 
-            project = project or local.PROJECT
-            emulator = local.start(project) if may_change else local.find()
-            if emulator is None:
-                raise NothingDeployed("No emulator runs for this folder.", hint="python -m provision up --local")
-            from google.oauth2.credentials import Credentials
+            return local.PROJECT
+        return said
 
-            gcp = Gcp(project, Credentials(emulator.token), emulator.url)  # type: ignore[no-untyped-call]  # google-auth
-        elif project is None:
-            raise BadUsage(
-                "Which project? There is no provision.toml here.",
-                hint="Name it with --project, or a file with --config.",
-            )
-        else:
-            gcp = Gcp(project)
-        now = clock.SystemClock()
-        found = bootstrap.find_project(gcp, now, may_change=may_change)
-        env = self.env or (settings.env if settings else "default")
-        region = settings.region if settings and may_change else None
-        return gcp, bootstrap.find_store(gcp, now, found, env=env, state=self.state, make_in=region), settings
+    def _project_at(self, store: "Store") -> str:
+        from provision import session
+
+        ledger = session.ledger_at(store)
+        if ledger is None:
+            raise NothingDeployed(f"There is no ledger at {store}.")
+        return ledger.project
 
 
 def common(command: Callable[..., None]) -> Callable[..., None]:

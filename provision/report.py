@@ -2,27 +2,38 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import click
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from provision.engine import Done
 from provision.errors import ProvisionError
 from provision.inspect import Finding, Kind
+from provision.log import short
+from provision.step import Change
 from provision.teardown import Left
 
 _SIGNS = {
-    Kind.CREATE: ("+", "green", "will be created"),
-    Kind.UPDATE: ("~", "yellow", "will be changed"),
-    Kind.DELETE: ("-", "red", "will be deleted"),
-    Kind.LATER: ("+", "green", "will be created"),
+    Kind.CREATE: ("+", "green", ""),
+    Kind.UPDATE: ("~", "yellow", ""),
+    Kind.DELETE: ("-", "red", ""),
+    Kind.LATER: ("+", "green", ""),
     Kind.FOREIGN: ("!", "red", "is not ours"),
     Kind.MISSING: ("-", "red", "is gone"),
     Kind.CHANGED: ("~", "yellow", "was changed"),
     Kind.UNFINISHED: ("?", "yellow", "was not finished"),
+}
+_COUNTED = {
+    "to create": (Kind.CREATE, Kind.LATER),
+    "to change": (Kind.UPDATE,),
+    "to remove": (Kind.DELETE,),
+    "not ours": (Kind.FOREIGN,),
+    "gone": (Kind.MISSING,),
+    "changed": (Kind.CHANGED,),
+    "not finished": (Kind.UNFINISHED,),
 }
 
 
@@ -48,24 +59,39 @@ class Report:
             click.echo(json.dumps(fields, indent=2, sort_keys=True, default=str))
 
     def deployed(
-        self, command: str, url: str, members: Sequence[str], done: Sequence[Done], seconds: float, contact: str | None
+        self,
+        commands: Mapping[str, str],
+        url: str,
+        members: Sequence[str],
+        done: Sequence[Done],
+        seconds: float,
+        contact: str | None,
     ) -> None:
-        """Show the end of `up`."""
+        """Show the end of `up`; commands holds what to type for ``token``, ``drift`` and ``down``."""
         changes = [{"verb": item.verb, "step": item.step, "ref": item.ref} for item in done]
         self.object(url=url, access=list(members), changes=changes, seconds=round(seconds, 1))
-        summary = f"{len(done)} changes in {seconds:.0f} s" if done else f"nothing to change ({seconds:.0f} s)"
+        summary = (
+            f"{_count(len(done), 'change')} in {seconds:.0f} s" if done else f"nothing to change ({seconds:.0f} s)"
+        )
         self.say(f"\n[bold green]MLflow is up:[/] [bold]{escape(url)}[/]   [dim]{summary}[/]")
         self.say(f"May sign in: {escape(', '.join(members)) or 'nobody yet; add users to provision.toml'}")
         if contact:
             self.say(f"Whom to ask for access: {escape(contact)}")
         self.say("\nNext:")
-        export = f"export MLFLOW_TRACKING_URI={escape(url)} MLFLOW_TRACKING_TOKEN=$({command} token)"
-        self.say(f"  [cyan]{export}[/]  log from here")
-        self.say(f"  [cyan]{command} drift[/]  what changed behind our back")
-        self.say(f"  [cyan]{command} down[/]   take it all away again")
+        export = f'export MLFLOW_TRACKING_URI={url} MLFLOW_TRACKING_TOKEN="$({commands["token"]})"'
+        self.say(f"  log from here    [cyan]{escape(export)}[/]")
+        self.say(f"  what changed?    [cyan]{escape(commands['drift'])}[/]")
+        self.say(f"  take it away     [cyan]{escape(commands['down'])}[/]")
 
-    def findings(self, findings: Sequence[Finding], nothing: str) -> None:
-        """Show what differs, or that nothing does."""
+    def findings(self, findings: Sequence[Finding], titles: Mapping[str, str], nothing: str, mend: str) -> None:
+        """Show what differs, or that nothing does.
+
+        Args:
+            findings: In the order of the table.
+            titles: By row, what it makes.
+            nothing: What to say when nothing differs.
+            mend: What to type when something does.
+        """
         self.object(
             findings=[
                 {
@@ -82,45 +108,71 @@ class Report:
             ]
         )
         if not findings:
-            self.say(f"[green]{nothing}[/]")
-        for item in findings:
-            sign, colour, words = _SIGNS[item.kind]
-            note = f" [dim]({escape(item.note)})[/]" if item.note else ""
-            self.say(f"[{colour}]{sign}[/] {escape(item.ref)} {words}{note}")
-            for change in item.changes:
-                self.say(f"    {escape(str(change))}")
+            self.say(f"[green]{escape(nothing)}[/]")
+            return
+        for step, group in groupby(findings, key=lambda item: item.step):
+            self.say(f"[bold]{escape(step)}[/]  [dim]{escape(titles.get(step, ''))}[/]")
+            for item in group:
+                sign, colour, words = _SIGNS[item.kind]
+                note = f"[dim]({escape(item.note)})[/]" if item.note else ""
+                said = (f"  [{colour}]{sign}[/]", escape(short(item.ref)), words, note)
+                self.say(" ".join(part for part in said if part))
+                for change in item.changes:
+                    self.say(f"      {escape(_difference(change, item.kind))}")
+        counts = {words: sum(item.kind in kinds for item in findings) for words, kinds in _COUNTED.items()}
+        self.say(f"\n{', '.join(f'{count} {words}' for words, count in counts.items() if count)}. {mend}")
 
     def taken_down(self, stays: Sequence[Left], done: Sequence[Done], seconds: float) -> None:
         """Show the end of `down`."""
+        deleted = [item.ref for item in done if item.verb == "delete"]
         self.object(
-            stays=[{"ref": item.ref, "why": item.why} for item in stays],
-            deleted=[item.ref for item in done if item.verb == "delete"],
-            seconds=round(seconds, 1),
+            stays=[{"ref": item.ref, "why": item.why} for item in stays], deleted=deleted, seconds=round(seconds, 1)
         )
-        self.say(f"\n[bold green]Taken down[/] in {seconds:.0f} s.")
+        summary = f"{len(set(deleted))} resources in {seconds:.0f} s" if deleted else "there was nothing left to remove"
+        self.say(f"\n[bold green]Taken down[/]: {summary}.")
         if stays:
             self.say("What stays, and why:")
-            table = Table.grid(padding=(0, 2))
             for item in stays:
-                table.add_row(f"  {escape(item.ref)}", f"[dim]{escape(item.why)}[/]")
-            if not self.as_json:
-                self._console.print(table)
+                self.say(f"  {escape(short(item.ref))}  [dim]{escape(item.why)}[/]")
 
     def status(self, facts: Mapping[str, Any], rows: Mapping[str, int]) -> None:
         """Show what the ledger knows."""
         self.object(**facts, resources=dict(rows))
-        for name, value in facts.items():
+        shown = {**facts, "resources": f"{sum(rows.values())} in {len(rows)} rows of the table" if rows else "none"}
+        for name, value in shown.items():
             if value not in {None, ""}:
-                self.say(f"[dim]{name.replace('_', ' ')}:[/] {escape(str(value))}")
-        self.say(f"[dim]resources:[/] {sum(rows.values())} in {len(rows)} rows")
+                self.say(f"[dim]{name.replace('_', ' '):<12}[/] {escape(str(value))}")
 
     def error(self, error: ProvisionError) -> None:
         """Show what went wrong and what to type next, on standard error."""
         if self.as_json:
             problem = {"error": type(error).__name__, "message": str(error), "hint": error.hint}
-            click.echo(json.dumps(problem, indent=2, sort_keys=True), err=True)
+            click.echo(json.dumps(problem, sort_keys=True), err=True)
             return
         console = Console(stderr=True, highlight=False, soft_wrap=True)
         console.print(f"[bold red]{type(error).__name__}:[/] {escape(str(error))}")
         if error.hint:
             console.print(f"[bold]Next:[/] {escape(error.hint)}")
+
+
+def _difference(change: Change, kind: Kind) -> str:
+    """One field: what it is and should be, or was; of lists only what comes or goes."""
+    name, sides = ".".join(change.path), (change.live, change.goal)
+    was = kind is Kind.CHANGED
+    if list in map(type, sides) and {*map(type, sides)} <= {list, type(None)}:
+        live, goal = (side or [] for side in sides)
+        too_many = [f"{item} was added" if was else f"- {item}" for item in live if item not in goal]
+        too_few = [f"{item} was removed" if was else f"+ {item}" for item in goal if item not in live]
+        if too_few or too_many:
+            return f"{name}: {', '.join(too_few + too_many)}"
+    if was:
+        return f"{name}: is {_value(change.live)}, was applied as {_value(change.goal)}"
+    return f"{name}: {_value(change.live)} -> {_value(change.goal)}"
+
+
+def _value(value: Any) -> str:
+    return "absent" if value is None else json.dumps(value, default=str)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -148,6 +148,17 @@ def absent(error: BaseException) -> bool:
     return refusal is not None and meaning_of(refusal).meaning is Meaning.ABSENT
 
 
+def is_off(error: BaseException, project_number: str = "") -> bool:
+    """Whether an error says that an API is not switched on, in this project where a number is given.
+
+    Another project is meant where the caller's credentials name one that pays for the calls.
+    """
+    refusal = refusal_of(error)
+    if refusal is None or not re.search("SERVICE_DISABLED|accessNotConfigured", refusal.reason):
+        return False
+    return not project_number or refusal.consumer in {"", f"projects/{project_number}"}
+
+
 @dataclass
 class Circumstances:
     """What this run has done that explains an answer.

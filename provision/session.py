@@ -6,6 +6,8 @@ import secrets
 import string
 from collections.abc import Callable, Iterator
 
+import structlog
+
 from provision import errors
 from provision.bootstrap import Project
 from provision.clock import Clock
@@ -17,7 +19,7 @@ from state import errors as state_errors
 from state.gcs import GcsStore
 from state.journal import Journal, Pace, read_ledger
 from state.ledger import Ledger
-from state.lock import Lease
+from state.lock import Lease, look
 from state.store import Store
 
 
@@ -29,12 +31,47 @@ def reading(gcp: Gcp, store: Store) -> Iterator[Ledger]:
         NothingDeployed: There is no ledger.
         LedgerUnreadable: It is damaged, or of a newer version.
     """
-    with _in_words_of_ours():
-        ledger = read_ledger(store)
-    if ledger is None:
-        raise errors.NothingDeployed(f"There is no ledger at {store}.")
     with read_only(gcp):
+        ledger = ledger_at(store)
+        if ledger is None:
+            raise errors.NothingDeployed(f"There is no ledger at {store}.")
         yield ledger
+
+
+def ledger_at(store: Store) -> Ledger | None:
+    """The ledger as it is saved, None when there is none.
+
+    Raises:
+        LedgerUnreadable: It is damaged, or of a newer version.
+    """
+    with _in_words_of_ours():
+        return read_ledger(store)
+
+
+def holder_of(store: Store) -> str | None:
+    """Who holds the lease and what they are at, None when nobody does."""
+    with _in_words_of_ours():
+        locked = look(store)
+    return _busy(locked) if locked else None
+
+
+def must_fit(ledger: Ledger, config: Config) -> None:
+    """Make sure that a ledger is the one of a deployment that the settings can mean.
+
+    Raises:
+        BadConfig: It is the ledger of another project or environment.
+        CannotChangeInPlace: The deployment lies in another region.
+    """
+    for key, there, here in (("project", ledger.project, config.project), ("env", ledger.env, config.env)):
+        if there != here:
+            raise errors.BadConfig(
+                f"{key} = {here!r}, but the ledger that --state names is that of {key} = {there!r}.",
+                hint="Give every project and env a ledger of its own, or correct provision.toml.",
+            )
+    if ledger.records and ledger.region != config.region:
+        raise errors.CannotChangeInPlace(
+            f"region = {config.region!r}: the deployment lies in {ledger.region}, and nothing of it can be moved."
+        )
 
 
 @contextlib.contextmanager
@@ -63,7 +100,6 @@ def changing(
     runner: str = "",
     lock_timeout: float | None = None,
     pace: Pace | None = None,
-    told: Callable[[errors.LockedByAnotherRun], None] = lambda waiting: None,
 ) -> Iterator[Engine]:
     """Hold the lease and the open ledger, and hand out an engine whose every change is fenced by both.
 
@@ -76,7 +112,6 @@ def changing(
         runner: The IAM member that runs it.
         pace: How fast the ledger may be saved; as Cloud Storage bears it when None.
         lock_timeout: Seconds to wait for another run; the lease and its margin when None.
-        told: Called while waiting for another run.
 
     Raises:
         LockedByAnotherRun: Another run holds the lease to the end of the wait.
@@ -90,7 +125,9 @@ def changing(
             run=run,
             who=runner or getpass.getuser(),
             lock_timeout=lock_timeout,
-            on_wait=lambda locked: told(_locked(locked)),
+            on_wait=lambda locked: structlog.get_logger().info(
+                "waiting", what="another run is at work", why=_busy(locked)
+            ),
         )
         with lease:
             journal = Journal(store, pace=pace)
@@ -147,10 +184,17 @@ def _is_of(store: Store, url: str) -> bool:
 
 
 def _locked(locked: state_errors.Locked) -> errors.LockedByAnotherRun:
-    holder = locked.holder
     return errors.LockedByAnotherRun(
-        f"Run {holder.run} of {holder.who} on {holder.host} (process {holder.pid}) holds the lease since {holder.since}"
-        f" and is busy with: {holder.doing or 'starting'}. Its last sign of life was {locked.quiet:.0f} s ago."
+        f"Another run is at work on this deployment: {_busy(locked)}, last heard of {locked.quiet:.0f} s ago."
+    )
+
+
+def _busy(locked: state_errors.Locked) -> str:
+    holder = locked.holder
+    since = holder.since[:19].replace("T", " ")
+    return (
+        f"{holder.who} on {holder.host} (process {holder.pid}, run {holder.run}) since {since} UTC,"
+        f" busy with: {holder.doing or 'starting'}"
     )
 
 

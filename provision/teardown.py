@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from provision import step
 from provision.engine import Engine
-from provision.plan import Row
+from provision.gcp import Gcp
+from provision.plan import Plan, Row
 from provision.step import Contents, Ref, Stays
 from provision.walk import walk
 from state.ledger import Ledger, Record
@@ -18,15 +19,25 @@ class Left:
     why: str
 
 
-def data_at_risk(engine: Engine) -> dict[Ref, Contents]:
+def data_at_risk(plan: Plan, gcp: Gcp, ledger: Ledger) -> dict[Ref, Contents]:
     """What data of the users the deployment holds, by the resource that holds it."""
     found: dict[Ref, Contents] = {}
-    for record in engine.journal.ledger.records.values():
-        row = engine.plan[record.step]
-        contents = row.step.contents(engine.gcp, record.ref) if row.data and not record.adopted else None
+    for record in ledger.records.values():
+        row = plan[record.step]
+        contents = row.step.contents(gcp, record.ref) if row.data and not record.adopted else None
         if contents is not None and contents.objects:
             found[record.ref] = contents
     return found
+
+
+def held(contents: Contents) -> str:
+    """What lies in a resource, in words: ``3 objects, 52.4 MB``."""
+    value, units = float(contents.bytes), iter(("kB", "MB", "GB", "TB", "PB", "EB"))
+    unit = "bytes"
+    while value >= 1000:
+        value, unit = value / 1000, next(units)
+    amount = f"{value:.1f}" if contents.bytes >= 1000 else str(contents.bytes)
+    return f"{contents.objects} object{'' if contents.objects == 1 else 's'}, {amount} {unit}"
 
 
 class Teardown:
@@ -41,7 +52,7 @@ class Teardown:
     def __init__(self, engine: Engine, new_salt: str, *, delete_data: bool) -> None:
         self._engine = engine
         self._new_salt = new_salt
-        self._spared = {} if delete_data else data_at_risk(engine)
+        self._spared = {} if delete_data else data_at_risk(engine.plan, engine.gcp, engine.journal.ledger)
         self.left: list[Left] = []
 
     def run(self) -> list[Left]:
@@ -95,7 +106,7 @@ class Teardown:
     def _reason_to_keep(self, row: Row, record: Record) -> str | None:
         if record.ref in self._spared:
             contents = self._spared[record.ref]
-            return f"holds {contents.objects} objects, {contents.bytes} bytes; --delete-data removes them too"
+            return f"It holds {held(contents)}; down --delete-data would have removed them too."
         if record.keep:
             return record.keep
         if record.protected:

@@ -1,8 +1,7 @@
 """The proof after: the server answers through the front door, to the account that its clients use."""
 
-from collections.abc import Callable
-
 import requests
+import structlog
 import tenacity
 
 from provision import identity, retry
@@ -18,7 +17,7 @@ GRANT_SPREADS = 420.0
 """Seconds until a new right to sign for the log pusher counts everywhere, at the most."""
 
 
-def server_answers(gcp: Gcp, clock: Clock, account: str, origin: str, told: Callable[[str], None]) -> None:
+def server_answers(gcp: Gcp, clock: Clock, account: str, origin: str) -> None:
     """Ask for the server's health through the door, as long as what is in the way may go away by itself.
 
     Args:
@@ -26,7 +25,6 @@ def server_answers(gcp: Gcp, clock: Clock, account: str, origin: str, told: Call
         clock: Whose time passes.
         account: E-mail of the log pusher.
         origin: Where the server is reached.
-        told: Called before each pause with what is in the way.
 
     Raises:
         NotReachable: It does not answer; says which link of the chain is broken.
@@ -36,11 +34,15 @@ def server_answers(gcp: Gcp, clock: Clock, account: str, origin: str, told: Call
     def worth_repeating(error: BaseException) -> bool:
         return isinstance(error, _NotYet) and clock.monotonic() - begun < error.patience
 
+    def tell(state: tenacity.RetryCallState) -> None:
+        why = str(state.outcome.exception() if state.outcome else "")
+        structlog.get_logger().info("waiting", what="until the server answers", why=why)
+
     policy = tenacity.Retrying(
         retry=tenacity.retry_if_exception(worth_repeating),
         wait=tenacity.wait_exponential(multiplier=0.25, max=15),
         sleep=clock.sleep,
-        before_sleep=lambda state: told(str(state.outcome.exception() if state.outcome else "")),
+        before_sleep=tell,
         reraise=True,
     )
     try:

@@ -26,7 +26,7 @@ FLOORS = (
     {"patience"},
     {"bootstrap", "engine", "inspect"},
     {"session", "teardown"},
-    {"report"},
+    {"progress", "report"},
     {"options"},
     {"cli"},
     {"__main__"},

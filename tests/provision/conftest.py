@@ -1,0 +1,106 @@
+"""A cloud for the commands, in this process, whose server answers at once; and folders to type commands in."""
+
+import http.server
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import uvicorn
+
+from provision.emulator.machines import NoMachines
+from provision.emulator.server import create_app
+from provision.emulator.world import World
+from tests.provision.terminal import Folder
+
+PROJECT, NUMBER = "local-mlflow", "123456789012"
+
+
+class Answering(NoMachines):
+    """No machines, but for a door behind which something says that it is well."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def door(self, app: str, service: str) -> dict[str, Any]:
+        """The same for every service."""
+        return {"scheme": "http", "host": "127.0.0.1", "port": self.port}
+
+
+class _Health(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"OK")
+
+    def log_message(self, *_: object) -> None:
+        """Nobody reads it."""
+
+
+@dataclass
+class Cloud:
+    """The emulator of these tests."""
+
+    url: str
+    world: World
+
+    def empty(self) -> None:
+        """As on its first day: the project is there, and no API is on."""
+        self.world.profile = "instant"
+        self.world.reset([{"projectId": PROJECT, "projectNumber": NUMBER, "services": []}])
+        for path in ("faults", "calls"):
+            requests.delete(f"{self.url}/emulator/{path}", timeout=10)
+
+    def writes(self) -> list[str]:
+        """The changing calls since the last look."""
+        calls = requests.get(f"{self.url}/emulator/calls", timeout=10).json()["calls"]
+        requests.delete(f"{self.url}/emulator/calls", timeout=10)
+        return [call["id"] for call in calls if call["write"]]
+
+    def google(self, method: str, path: str, body: object = None, **query: str) -> Any:
+        """Ask one of Google's APIs as the owner, behind the commands' back."""
+        answer = requests.request(method, f"{self.url}/{path}", json=body, params=query, timeout=10)
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+
+@pytest.fixture(scope="session")
+def shared_cloud() -> Iterator[Cloud]:
+    health = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Health)
+    listener = socket.create_server(("127.0.0.1", 0))
+    world = World.memory(machines=Answering(health.server_address[1]))
+    server = uvicorn.Server(uvicorn.Config(create_app(world), log_level="warning", date_header=False))
+    threads = [threading.Thread(target=health.serve_forever), threading.Thread(target=server.run, args=([listener],))]
+    for thread in threads:
+        thread.start()
+    yield Cloud(f"http://127.0.0.1:{listener.getsockname()[1]}", world)
+    health.shutdown()
+    server.should_exit = True
+    for thread in threads:
+        thread.join()
+    health.server_close()
+    listener.close()
+    world.close()
+
+
+@pytest.fixture
+def cloud(shared_cloud: Cloud) -> Cloud:
+    """An emulator with one project, in which nothing was ever done."""
+    shared_cloud.empty()
+    return shared_cloud
+
+
+@pytest.fixture
+def new_folder(shared_cloud: Cloud, tmp_path: Path) -> Callable[[str], Folder]:
+    """Makes folders whose emulator is the one of these tests."""
+    return lambda name: Folder(tmp_path / name, shared_cloud.url, shared_cloud.world.token)
+
+
+@pytest.fixture
+def folder(cloud: Cloud, new_folder: Callable[[str], Folder]) -> Folder:
+    """A folder in which nothing was typed yet."""
+    return new_folder("folder")
