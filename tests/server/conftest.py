@@ -207,7 +207,7 @@ class Server:
 
         retrying = tenacity.Retrying(
             wait=tenacity.wait_fixed(0.05),
-            stop=tenacity.stop_after_delay(50),
+            stop=tenacity.stop_after_delay(120),
             retry=tenacity.retry_if_exception_type(httpx.TransportError)
             | tenacity.retry_if_result(lambda answer: not until(answer)),
         )
