@@ -11,6 +11,8 @@ import pytest
 from tests.journey.deploy import Death, DyingStore
 from tests.journey.recovery import empty, recovered
 
+pytestmark = pytest.mark.timeout(900)  # a hundred deployments, on a machine that may be busy
+
 
 @pytest.mark.parametrize(
     "after_effect",

@@ -2,9 +2,12 @@
 
 import collections
 
+import pytest
 import requests
 
 from tests.journey.recovery import empty, recovered
+
+pytestmark = pytest.mark.timeout(900)  # a hundred deployments, on a machine that may be busy
 
 
 def test_a_lost_answer_at_every_change(deployment, undisturbed):
