@@ -143,6 +143,18 @@ def merged(applied: Body, body: Body) -> Body:
     return result
 
 
+def united(applied: Body, body: Body) -> Body:
+    """What may be applied while nobody knows whether a change to body was made: all fields, and all items of lists."""
+    result = {**body, **applied}
+    for key in applied.keys() & body.keys():
+        old, new = applied[key], body[key]
+        if isinstance(old, dict) and isinstance(new, dict):
+            result[key] = united(old, new)
+        elif isinstance(old, list) and isinstance(new, list):
+            result[key] = old + [item for item in new if item not in old]
+    return result
+
+
 def shared(body: Body, live: Body) -> Body:
     """Of the lists in a body, the items that are live already: where we are guests, they are not ours."""
     return _lists_of(body, live, wanted=True)

@@ -50,6 +50,11 @@ class Deployment:
         return "mlflow" if self.config.env == "default" else f"mlflow-{self.config.env}"
 
     @property
+    def service(self) -> str:
+        """The App Engine service that MLflow is; by itself one of each environment's own."""
+        return self.config.server.service or self.name
+
+    @property
     def labels(self) -> dict[str, str]:
         """Our mark, for resources that take labels."""
         return {"managed-by": "provision", "deployment": self.id}
@@ -68,6 +73,11 @@ class Deployment:
             | {f"group:{group}" for group in access.groups}
             | {f"domain:{domain}" for domain in access.domains}
         )
+
+    def numbered(self, name: str, step: str) -> str:
+        """A name that cannot be used twice: itself, then with ``-2`` and so on as a step has needed new ids."""
+        count = self.counters.get(step, 0)
+        return f"{name}-{count + 1}" if count else name
 
     def account(self, purpose: str) -> str:
         """E-mail of one of our service accounts: purpose is ``server``, ``builder`` or ``log-pusher``."""

@@ -4,13 +4,14 @@ A first run, a re-run, a resume after a crash, adoption and the repair of drift 
 until nothing differs. The intent of each change is durable before its call, the name of its operation right after.
 """
 
+import contextlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import structlog
 
-from provision import compare, retry
+from provision import compare, renewal, retry
 from provision.clock import Clock
 from provision.config import Config
 from provision.deployment import Deployment
@@ -25,7 +26,7 @@ from provision.errors import (
 from provision.gcp import Gcp
 from provision.patience import Patience
 from provision.plan import Plan, Row
-from provision.step import Body, Change, Delete, FactBook, Operation, Owner, Ref, keep
+from provision.step import Body, Change, Delete, FactBook, Operation, Owner, Ref, Stays, keep
 from provision.walk import Outcome, walk
 from state.journal import Journal
 from state.ledger import Deed, Ledger, Record
@@ -94,6 +95,13 @@ class Engine:
         Raises:
             ProvisionError: What a row could not do; rows that do not need it were done all the same.
         """
+        counters = None
+        while counters != self.journal.ledger.counters:  # a new id may be told of in rows that do not wait for it
+            counters = dict(self.journal.ledger.counters)
+            self._walk(config)
+        self._prune()
+
+    def _walk(self, config: Config) -> None:
         outcome = walk(self.plan.needs(), lambda name: self._visit(config, name), workers=self.workers, stop=self.stop)
         if outcome.failed and all(self._renewable(name, error) for name, error in outcome.failed.items()):
             # Everything else stands by now, the database too, for which a deployment may have waited in vain.
@@ -103,7 +111,6 @@ class Engine:
             needs = {name: above for name, above in self.plan.needs().items() if name in left}
             outcome = walk(needs, lambda name: self._visit(config, name), workers=self.workers, stop=self.stop)
         self.raise_for(outcome)
-        self._prune()
 
     def _visit(self, config: Config, name: str) -> None:
         row = self.plan[name]
@@ -120,6 +127,8 @@ class Engine:
                 if not row.renews:
                     raise
                 self._renew(row)
+            except renewal.Gone as error:
+                self._renew(row, error.ref)
         raise DidNotSettle(f"{row.title}: still cannot be made after {ACTS} new ids")
 
     def deployment(self, config: Config) -> Deployment:
@@ -129,12 +138,9 @@ class Engine:
     def _renewable(self, name: str, error: Exception) -> bool:
         return self.plan[name].renews and isinstance(error, OperationFailed) and error.code in RENEWABLE_CODES
 
-    def _renew(self, row: Row) -> None:
-        def count(ledger: Ledger) -> None:
-            ledger.counters[row.name] = ledger.counters.get(row.name, 0) + 1
-
+    def _renew(self, row: Row, gone: Ref | None = None) -> None:
         self.log.info("row.renewed", step=row.name)
-        self.journal.commit(count)
+        self.journal.commit(lambda ledger: renewal.count(ledger, self.plan, row, gone))
 
     def _learn(self, row: Row, live: Body) -> None:
         facts = row.step.facts(live)
@@ -169,6 +175,8 @@ class Engine:
                 live = self._read(row, ref)
                 if live is not None and deed is None:
                     self._claim(row, ref, body, live)
+                if live is None and deed is None and row.once and record is not None and record.done is not None:
+                    raise renewal.Gone(ref)
                 changes = None if live is None else self._differences(row, body, live, applied)
                 if live is not None and not changes:
                     self._conclude(row, ref, body, deed)
@@ -212,6 +220,8 @@ class Engine:
         verb = "create" if live is None else "update"
         before = None if live is None else compare.managed(live, body)
         deed = self._deed(verb, before=before, after=body)
+        known = self.journal.ledger.records.get(ref)
+        unfinished = known.pending if known and not outcome else None
         self.journal.commit(self._written(row, ref, pending=deed, **outcome))
         self.log.debug(
             "resource.change", step=row.name, ref=ref, verb=verb, changes=[str(change) for change in changes]
@@ -222,6 +232,7 @@ class Engine:
             try:
                 operation = row.step.update(self.gcp, ref, body, changes)
             except CannotChangeInPlace as error:
+                self.journal.note(self._written(row, ref, pending=unfinished))  # no call was made
                 if not outcome:
                     raise
                 # What was made a moment ago: a new one under another id would come out the same.
@@ -252,34 +263,47 @@ class Engine:
         """
         self.doing(f"removing {record.ref}")
         self._resume(record.ref)
-        self.patience.with_(f"removing {record.ref}", lambda: self._dismantle(row, record))
-        self.journal.note(lambda ledger: ledger.records.__delitem__(record.ref))
+        # An unfinished change may have had its effect, so what it was about to apply is ours too.
+        after = (record.pending and record.pending.after) or {}
+        ours = [compare.without(body, record.found) for body in (record.body, after)]
+        self.patience.with_(f"removing {record.ref}", lambda: self._dismantle(row, record.ref, ours))
 
-    def _dismantle(self, row: Row, record: Record) -> None:
+        def forget(ledger: Ledger) -> None:
+            del ledger.records[record.ref]
+            if row.once:
+                renewal.count(ledger, self.plan, row)
+
+        self.journal.note(forget)
+
+    def _dismantle(self, row: Row, ref: Ref, ours: list[Body]) -> None:
         delete: Delete = row.step.delete
+        applied = compare.united(*ours)
         for _ in range(ACTS):
-            live = self._read(row, record.ref)
-            if live is None or not compare.remains(record.body, live):
+            live = self._read(row, ref)
+            if live is None or not any(compare.remains(body, live) for body in ours):
                 return
             if row.step.owner(live, self.journal.ledger.deployment) is Owner.FOREIGN:
                 raise NotOurs(
-                    f"{record.ref} does not carry our mark any more, so it is left alone",
+                    f"{ref} does not carry our mark any more, so it is left alone",
                     hint="Remove it yourself if nobody needs it, then run the same command again.",
                 )
             self.patience.go_on()
             begun = self.clock.monotonic()
-            deed = self._deed("delete", before=compare.managed(live, record.body), after=None)
-            self.journal.commit(self._written(row, record.ref, pending=deed))
+            deed = self._deed("delete", before=compare.managed(live, applied), after=None)
+            self.journal.commit(self._written(row, ref, pending=deed, body=applied))
             try:
-                self._follow(record.ref, delete(self.gcp, record.ref, live, record.body))
+                self._follow(ref, delete(self.gcp, ref, live, applied))
             except OperationFailed as error:
                 if row.refused is None or delete is row.refused:
                     raise
-                self.log.info("resource.refused", step=row.name, ref=record.ref, why=str(error))
+                self.log.info("resource.refused", step=row.name, ref=ref, why=str(error))
                 delete = row.refused
+            except Stays:
+                self.journal.note(self._written(row, ref, pending=None))
+                raise
             else:
-                self._report("delete", row, record.ref, begun)
-        raise DidNotSettle(f"{record.ref} is still there after {ACTS} attempts to delete it")
+                self._report("delete", row, ref, begun)
+        raise DidNotSettle(f"{ref} is still there after {ACTS} attempts to delete it")
 
     def _prune(self) -> None:
         """Take away what no row declares any more, dependants first; the newest of a row may be kept for a rollback."""
@@ -292,7 +316,8 @@ class Engine:
                 if row.step.delete is keep:
                     self.journal.note(lambda ledger, ref=record.ref: ledger.records.__delitem__(ref))  # type: ignore[misc]  # a default binds the loop's value
                 elif not (record.adopted or record.protected):
-                    self.remove(row, record)
+                    with contextlib.suppress(Stays):  # looked at again by every run, and listed by `down`
+                        self.remove(row, record)
 
     # what all of them do
 

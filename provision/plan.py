@@ -22,6 +22,7 @@ class Row:
         keep_last: How many refs of this row are kept, counting the declared one.
         data: Holds data of the users: `down` keeps it unless it is empty or --delete-data is given.
         renews: What cannot be changed in place is made anew under the next id instead of refused.
+        once: Its name cannot be used a second time: what is gone is made anew under the next id.
         refused: The verb to go on with when the operation of the step's own delete failed.
         kept: Tells, when it is applied, why `down` must keep it; None when it need not.
     """
@@ -35,6 +36,7 @@ class Row:
     keep_last: int = 1
     data: bool = False
     renews: bool = False
+    once: bool = False
     refused: Delete | None = None
     kept: Callable[[Deployment], str | None] | None = None
 
@@ -59,6 +61,7 @@ def row(
     keep_last: int = 1,
     data: bool = False,
     renews: bool = False,
+    once: bool = False,
     refused: Delete | None = None,
     kept: Callable[[Deployment], str | None] | None = None,
 ) -> Row:
@@ -73,6 +76,7 @@ def row(
         keep_last=keep_last,
         data=data,
         renews=renews,
+        once=once,
         refused=refused,
         kept=kept,
     )

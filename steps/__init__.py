@@ -46,9 +46,9 @@ PLAN = Plan((
     row(peering,           peering_range, project_roles, at_least=("reservedPeeringRanges",), settles=60,
         refused=peering.delete_refused),
 
-    row(sql_instance,      peering, at_least=("settings.dataDiskSizeGb",)),
+    row(sql_instance,      peering, at_least=("settings.dataDiskSizeGb",), once=True),
     row(sql_database,      sql_instance, dies_with=sql_instance),
-    row(secret,            apis, settles=60),
+    row(secret,            apis, settles=60, once=True),
     row(secret_version,    secret, dies_with=secret, renews=True),
     row(sql_user,          sql_database, secret_version, write_only=("passwordVersion",), dies_with=sql_instance),
     row(secret_access,     secret, service_accounts, dies_with=secret),

@@ -15,8 +15,13 @@ LEAVES: str | None = None
 
 
 def ref(deployment: Deployment) -> Ref:
-    """The secret; Secret Manager answers with the project's number, so it is named by it."""
-    return f"projects/{deployment.project_number}/secrets/{deployment.name}-database-password"
+    """The secret; Secret Manager answers with the project's number, so it is named by it.
+
+    One that was deleted is not made again under its old name: the numbers of its versions would begin anew, and who
+    knows a password by the number of its version would not see that it is another.
+    """
+    name = deployment.numbered(f"{deployment.name}-database-password", "secret")
+    return f"projects/{deployment.project_number}/secrets/{name}"
 
 
 def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:

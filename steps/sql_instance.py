@@ -29,8 +29,8 @@ class Facts(step.Facts):
 
 
 def name(deployment: Deployment) -> str:
-    """The instance's name: salted, since Google may keep a deleted one reserved for a week."""
-    return f"{deployment.name}-{deployment.salt}"
+    """The instance's name: salted and counted, since Google may keep that of a deleted one reserved for a week."""
+    return deployment.numbered(f"{deployment.name}-{deployment.salt}", "sql_instance")
 
 
 def ref(deployment: Deployment) -> Ref:

@@ -24,7 +24,7 @@ FLOORS = (
     {"deployment", "identity", "local", "wizard"},
     {"step", "verify"},
     {"compare", "operations", "plan"},
-    {"patience"},
+    {"patience", "renewal"},
     {"bootstrap", "engine", "inspect"},
     {"session", "teardown"},
     {"progress", "report"},

@@ -1,0 +1,116 @@
+"""The engine and names that end: `down` after an unfinished `up`, and ids that Google does not give out twice."""
+
+import contextlib
+
+import pytest
+
+from provision import compare
+from provision.config import Config
+from provision.plan import row
+from provision.teardown import Teardown
+from tests.provision.toy import Death, MemoryStore, ToyCloud, engine, toy_step
+
+CONFIG = Config(project="my-project")
+
+
+def run(rows, store):
+    """One `up`, flushed as a session does it."""
+    it = engine(rows, store)
+    it.up(CONFIG)
+    it.journal.flush()
+
+
+def take_down(rows, store):
+    it = engine(rows, store)
+    Teardown(it, "z9y8", delete_data=True).run()
+    it.journal.flush()
+
+
+@pytest.mark.parametrize("after_effect", [pytest.param(False, id="before it"), pytest.param(True, id="after it")])
+def test_down_takes_what_a_dead_run_has_made(after_effect):
+    """Killed at any save, and never run again: what an unfinished intent has made is not forgotten."""
+    for number in range(2, 9):
+        cloud, store = ToyCloud(), MemoryStore()
+        network = toy_step(cloud, "network", {"networks/n": {"mtu": 1460}})
+        rows = [row(network), row(toy_step(cloud, "database", {"databases/d": {"tier": "small"}}), network)]
+        store.die_at, store.die_after_effect = number, after_effect
+        with contextlib.suppress(Death):
+            run(rows, store)
+        store.die_at = None
+        take_down(rows, store)
+
+        assert cloud.resources == {}, number
+
+
+@pytest.fixture
+def database():
+    """A database whose name is used once, with a user in it, and a server that knows its name but does not wait for it."""
+    cloud = ToyCloud()
+
+    def named(deployment):
+        return deployment.numbered(f"databases/{deployment.salt}", "database")
+
+    def user_of(deployment, facts):
+        return {f"{named(deployment)}/users/{deployment.counters.get('user', 0)}": {"name": "u"}}
+
+    step = toy_step(cloud, "database", {}, declare=lambda deployment, facts: {named(deployment): {"tier": "small"}})
+    user = toy_step(cloud, "user", {}, declare=user_of)
+    server = toy_step(cloud, "server", {}, declare=lambda deployment, facts: {"server": {"uses": named(deployment)}})
+    return cloud, [row(server), row(step, once=True), row(user, step, dies_with=step)]
+
+
+def test_what_is_gone_is_made_anew_under_the_next_name(database):
+    """Also who stands above it in the table, and so looked too early, is told the new name in the same run."""
+    cloud, rows = database
+    store = MemoryStore()
+    run(rows, store)
+    del cloud.resources["databases/x1y2"], cloud.resources["databases/x1y2/users/0"]
+    run(rows, store)
+    calls = len(cloud.changes)
+    run(rows, store)
+
+    assert set(cloud.resources) == {"databases/x1y2-2", "databases/x1y2-2/users/0", "server"}
+    assert cloud.resources["server"]["uses"] == "databases/x1y2-2"
+    assert len(cloud.changes) == calls
+
+
+def test_what_is_said_to_be_gone_is_never_deleted(database):
+    """Should Google's answer have been wrong, then somebody's data is still in it."""
+    cloud, rows = database
+    store = MemoryStore()
+    run(rows, store)
+    lost = {ref: cloud.resources.pop(ref) for ref in ("databases/x1y2", "databases/x1y2/users/0")}
+    run(rows, store)
+    cloud.resources |= lost
+    run(rows, store)
+
+    assert set(lost) < set(cloud.resources)
+
+
+@pytest.mark.parametrize("after_effect", [pytest.param(False, id="before it"), pytest.param(True, id="after it")])
+@pytest.mark.parametrize("saves", range(1, 6))
+def test_an_up_after_half_a_down_does_not_use_a_name_again(database, saves, after_effect):
+    """`down` is killed at any save: what it has deleted comes back under another name, what it has not stays."""
+    cloud, rows = database
+    store = MemoryStore()
+    run(rows, store)
+    store.die_at, store.die_after_effect = store.saves + saves, after_effect
+    with contextlib.suppress(Death):
+        take_down(rows, store)
+    store.die_at = None
+    run(rows, store)
+    made = [ref for verb, ref in cloud.changes if verb == "create" and ref.count("/") == 1]
+
+    assert len(made) == len(set(made))
+    assert [ref for ref in cloud.resources if ref.count("/") == 1] == made[-1:]
+
+
+def test_bodies_of_which_either_may_be_applied_are_united():
+    """What was applied counts where both cannot."""
+    applied = {"bindings": {"r": ["a"]}, "tier": "small"}
+
+    assert compare.united(applied, {"bindings": {"r": ["b"], "s": ["c"]}, "tier": "big", "disk": 1}) == {
+        "bindings": {"r": ["a", "b"], "s": ["c"]},
+        "tier": "small",
+        "disk": 1,
+    }
