@@ -82,7 +82,7 @@ class Database(Section):
 class Server(Section):
     """The tracking server on App Engine flexible."""
 
-    service: Annotated[str, pydantic.StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$")] = "mlflow"
+    service: Annotated[str, pydantic.StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$")] | None = None
     cpu: Annotated[int, pydantic.Field(ge=1, le=80)] = 1
     memory_gb: float = 3.0
     disk_gb: Annotated[int, pydantic.Field(ge=10, le=10240)] = 13

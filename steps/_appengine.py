@@ -1,6 +1,7 @@
 """App Engine: what the rows that are about versions and services have in common."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from provision import operations
@@ -20,17 +21,46 @@ def path(ref: Ref) -> dict[str, str]:
     return dict(zip(("appsId", "servicesId", "versionsId"), words[1::2], strict=False))
 
 
-def allocations(gcp: Gcp, app: str, service: str) -> dict[str, float]:
-    """How the traffic of a service is split, by version; empty when there is no such service."""
+@dataclass(frozen=True)
+class Service:
+    """A service as it is.
+
+    Args:
+        split: By version, how much of the traffic it gets.
+        versions: All versions by id, in full.
+    """
+
+    split: Mapping[str, float]
+    versions: Mapping[str, Body]
+
+    def marks(self, *, serving: bool = False) -> set[str]:
+        """The deployments whose versions get its traffic; only those that run, if asked for; "" is not one of ours."""
+        receiving = [self.versions.get(name, {}) for name in self.split]
+        return {mark(version) for version in receiving if not serving or is_serving(version)}
+
+
+def service(gcp: Gcp, app: str, name: str) -> Service | None:
+    """A service with its versions; None when the application has no such service."""
     calls = gcp.appengine.apps().services()
     request = calls.list(appsId=app)
     while request is not None:
         answer = request.execute()
         for found in answer.get("services", []):
-            if found["id"] == service:
-                return dict(found.get("split", {}).get("allocations", {}))
+            if found["id"] == name:
+                return Service(found.get("split", {}).get("allocations", {}), _versions(gcp, app, name))
         request = calls.list_next(request, answer)
-    return {}
+    return None
+
+
+def _versions(gcp: Gcp, app: str, service: str) -> dict[str, Body]:
+    calls = gcp.appengine.apps().services().versions()
+    found: dict[str, Body] = {}
+    request = calls.list(appsId=app, servicesId=service, view="FULL")
+    while request is not None:
+        answer = request.execute()
+        found |= {version["id"]: version for version in answer.get("versions", [])}
+        request = calls.list_next(request, answer)
+    return found
 
 
 def version(gcp: Gcp, ref: Ref) -> dict[str, Any]:
@@ -38,9 +68,9 @@ def version(gcp: Gcp, ref: Ref) -> dict[str, Any]:
     return dict(gcp.appengine.apps().services().versions().get(**path(ref), view="FULL").execute())
 
 
-def versions(gcp: Gcp, app: str, service: str, names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Some versions of a service, by id, in full."""
-    return {name: version(gcp, f"apps/{app}/services/{service}/versions/{name}") for name in names}
+def is_serving(version: Body) -> bool:
+    """Whether it runs; one that is stopped costs nothing."""
+    return version.get("servingStatus") == "SERVING"
 
 
 def serving(gcp: Gcp, app: str) -> list[str]:
@@ -48,8 +78,7 @@ def serving(gcp: Gcp, app: str) -> list[str]:
     calls = gcp.appengine.apps().services()
     found = []
     for service in calls.list(appsId=app).execute().get("services", []):
-        listed = calls.versions().list(appsId=app, servicesId=service["id"]).execute().get("versions", [])
-        found += [service["id"]] if any(version.get("servingStatus") == "SERVING" for version in listed) else []
+        found += [service["id"]] if any(map(is_serving, _versions(gcp, app, service["id"]).values())) else []
     return sorted(found)
 
 
@@ -67,6 +96,24 @@ def patch_version(gcp: Gcp, ref: Ref, body: Body, mask: str) -> Operation | None
     """Change one of the few things that can be changed on a version."""
     calls = gcp.appengine.apps().services().versions()
     return operations.started("appengine", calls.patch(**path(ref), updateMask=mask, body=body).execute())
+
+
+def send_traffic(gcp: Gcp, service: Ref, version: str) -> Operation | None:
+    """Give a version all traffic of its service."""
+    body = {"split": {"allocations": {version: 1.0}}}
+    asked = gcp.appengine.apps().services().patch(**path(service), updateMask="split", body=body)
+    return operations.started("appengine", asked.execute())
+
+
+def stop_version(gcp: Gcp, ref: Ref) -> Operation | None:
+    """Stop a version: it costs nothing any more."""
+    return patch_version(gcp, ref, {"servingStatus": "STOPPED"}, "servingStatus")
+
+
+def delete_version(gcp: Gcp, ref: Ref) -> Operation | None:
+    """Delete a version that gets no traffic."""
+    calls = gcp.appengine.apps().services().versions()
+    return operations.started("appengine", calls.delete(**path(ref)).execute())
 
 
 def create_version(gcp: Gcp, ref: Ref, body: Body) -> Operation | None:

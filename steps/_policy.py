@@ -96,13 +96,18 @@ def granted(policy: Policy) -> Body:
 
 
 def edited(policy: Policy, add: Pairs, remove: Pairs) -> Policy:
-    """The policy with some unconditional grants more and some fewer; all else is the very same."""
+    """The policy with some unconditional grants more and some fewer; all else is the very same.
+
+    With a grant to an account goes what is left of one to an account of the same address that was deleted meanwhile.
+    """
     kept = []
     for binding in policy.get("bindings", []):
         if "condition" in binding:
             kept.append(binding)
             continue
-        members = [member for member in binding.get("members", []) if (binding["role"], _spelled(member)) not in remove]
+        role, members = binding["role"], binding.get("members", [])
+        buried = {member for member in members if (role, _before_its_end(member)) in add | remove}
+        members = [member for member in members if member not in buried and (role, _spelled(member)) not in remove]
         if members:
             kept.append({**binding, "members": members})
     result = {**policy, "version": 3, "bindings": kept}
@@ -123,6 +128,11 @@ def _spelled(member: str) -> str:
     """Google writes the addresses of members in lower case (https://cloud.google.com/iam/docs/principal-identifiers)."""
     kind, _, address = member.partition(":")
     return f"{kind}:{address.lower()}" if kind in {"user", "group", "domain", "serviceAccount"} else member
+
+
+def _before_its_end(member: str) -> str:
+    """The account that ``deleted:serviceAccount:ADDRESS?uid=N`` has been; empty for a member that is alive."""
+    return member.removeprefix("deleted:").partition("?uid=")[0] if member.startswith("deleted:") else ""
 
 
 def _pairs(members: Mapping[str, Iterable[str] | None]) -> Pairs:

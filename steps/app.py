@@ -44,12 +44,11 @@ def read(gcp: Gcp, ref: Ref) -> Body | None:
     """Where it is, how it is reached, who has its default service."""
     where = _appengine.path(ref)
     answer = gcp.appengine.apps().get(**where).execute()
-    default = where["appsId"], _appengine.DEFAULT
-    holders = _appengine.versions(gcp, *default, _appengine.allocations(gcp, *default)).values()
+    default = _appengine.service(gcp, where["appsId"], _appengine.DEFAULT)
     return {
         "locationId": answer["locationId"],
         "defaultHostname": answer.get("defaultHostname", ""),
-        "defaultOf": sorted({_appengine.mark(version) for version in holders}),
+        "defaultOf": sorted(default.marks()) if default else [],
     }
 
 

@@ -13,8 +13,8 @@ LEAVES: str | None = None
 
 def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:
     """They and nobody else, on our service."""
-    service = deployment.config.server.service
-    resource = f"projects/{deployment.project_number}/iap_web/appengine-{deployment.project}/services/{service}"
+    application = f"projects/{deployment.project_number}/iap_web/appengine-{deployment.project}"
+    resource = f"{application}/services/{deployment.service}"
     members = [*deployment.members, _policy.account(deployment.account("log-pusher"))]
     return {resource + _policy.SUFFIX: _policy.bindings({"roles/iap.httpsResourceAccessor": members})}
 

@@ -8,16 +8,13 @@ https://docs.cloud.google.com/service-infrastructure/docs/service-networking/ref
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from provision import operations
 from provision.deployment import Deployment
 from provision.gcp import Gcp
 from provision.step import Body, Change, FactBook, Operation, Ref, Stays, by_parent, no_contents, no_facts
-from steps import _names, network, peering_range
-
-SERVICE = "services/servicenetworking.googleapis.com"
-PEERING = "servicenetworking-googleapis-com"
+from steps import _connections, _names, network, peering_range
+from steps._connections import PEERING, SERVICE
 
 LEAVES: str | None = None
 
@@ -34,7 +31,7 @@ def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:
 
 def read(gcp: Gcp, ref: Ref) -> Body | None:
     """The network's connection; of a network that is not ours only if our range is in it."""
-    connection = _connection(gcp, ref)
+    connection = _connections.of_network(gcp, _network(ref))
     ours = _our_range(ref)
     if connection is None or (ours and ours not in connection.get("reservedPeeringRanges", [])):
         return None
@@ -43,13 +40,13 @@ def read(gcp: Gcp, ref: Ref) -> Body | None:
 
 def create(gcp: Gcp, ref: Ref, body: Body) -> Operation | None:
     """Connect the network, or add our range to its connection."""
-    there = (_connection(gcp, ref) or {}).get("reservedPeeringRanges", [])
-    return _set_ranges(gcp, ref, sorted({*there, *body["reservedPeeringRanges"]}))
+    there = (_connections.of_network(gcp, _network(ref)) or {}).get("reservedPeeringRanges", [])
+    return _set_ranges(gcp, ref, [*there, *(ours for ours in body["reservedPeeringRanges"] if ours not in there)])
 
 
 def update(gcp: Gcp, ref: Ref, body: Body, changes: Sequence[Change]) -> Operation | None:
     """Put our range back beside the others."""
-    return _set_ranges(gcp, ref, next(c.goal for c in changes if c.path == ("reservedPeeringRanges",)))
+    return create(gcp, ref, body)
 
 
 def delete(gcp: Gcp, ref: Ref, live: Body, applied: Body) -> Operation | None:
@@ -86,12 +83,6 @@ def _set_ranges(gcp: Gcp, ref: Ref, ranges: list[str]) -> Operation | None:
     calls = gcp.servicenetworking.services().connections()
     asked = calls.patch(name=f"{SERVICE}/connections/-", updateMask="reservedPeeringRanges", force=True, body=body)
     return operations.started("servicenetworking", asked.execute())
-
-
-def _connection(gcp: Gcp, ref: Ref) -> dict[str, Any] | None:
-    asked = gcp.servicenetworking.services().connections().list(parent=SERVICE, network=_network(ref))
-    found = asked.execute().get("connections", [])
-    return next((dict(connection) for connection in found if connection.get("peering") == PEERING), None)
 
 
 def _network(ref: Ref) -> str:

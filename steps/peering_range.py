@@ -7,7 +7,7 @@ from provision import operations
 from provision.deployment import Deployment
 from provision.gcp import Gcp
 from provision.step import Body, FactBook, Operation, Ref, Stays, by_description, immutable, no_contents, no_facts
-from steps import _names, network
+from steps import _connections, _names, network
 
 PREFIX_LENGTH = 16
 """Google advises a /16; a /24 is used up by a second kind of service (same page)."""
@@ -51,9 +51,8 @@ def delete(gcp: Gcp, ref: Ref, live: Body, applied: Body) -> Operation | None:
     project, address = _where(ref)
     number = gcp.projects.get_project(name=f"projects/{project}").name.rpartition("/")[2]
     network = f"projects/{number}/global/networks/{live['network'].rpartition('/')[2]}"
-    connections = gcp.servicenetworking.services().connections()
-    found = connections.list(parent="services/servicenetworking.googleapis.com", network=network).execute()
-    if any(address in item.get("reservedPeeringRanges", []) for item in found.get("connections", [])):
+    connection = _connections.of_network(gcp, network)
+    if connection and address in connection.get("reservedPeeringRanges", []):
         raise Stays(f"The range stays: the private connection of network {network} still holds it.")
     answer = gcp.compute.globalAddresses().delete(project=project, address=address).execute()
     return operations.started("compute", answer)

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from provision.deployment import Deployment
 from provision.gcp import Gcp
-from provision.step import Body, Change, FactBook, Ref, by_parent, no_contents, no_facts
-from steps import _policy
+from provision.step import Body, Change, FactBook, Ref, Stays, by_parent, no_contents, no_facts
+from steps import _connections, _policy
 
 AGENT_ROLE = "roles/servicenetworking.serviceAgent"
 
@@ -42,6 +42,16 @@ def update(gcp: Gcp, ref: Ref, body: Body, changes: Sequence[Change]) -> None:
     _policies.update(gcp, ref, body, changes)
 
 
+def delete(gcp: Gcp, ref: Ref, live: Body, applied: Body) -> None:
+    """Take out what we granted; Google's agent keeps its role while a network, of others by now, is connected by it."""
+    ours = {role: who for role, who in applied["bindings"].items() if set(who) & set(live["bindings"].get(role, []))}
+    if networks := _connections.connected(gcp):
+        ours.pop(AGENT_ROLE, None)
+        if not ours:
+            raise Stays(f"Google's own agent keeps {AGENT_ROLE}: the connection of {', '.join(networks)} needs it.")
+    _policies.delete(gcp, ref, live, {"bindings": ours})
+
+
 def _wake_agent(gcp: Gcp, members: list[str]) -> None:
     """Make Google create its agent: a role can only be granted to one that exists. Asking again does no harm."""
     number = members[0].partition("service-")[2].partition("@")[0]
@@ -51,7 +61,6 @@ def _wake_agent(gcp: Gcp, members: list[str]) -> None:
 
 _policies = _policy.of_messages(lambda gcp: gcp.projects)
 read = _policies.read
-delete = _policies.delete
 facts = no_facts
 owner = by_parent
 contents = no_contents

@@ -67,7 +67,7 @@ def delete(gcp: Gcp, ref: Ref, live: Body, applied: Body) -> Operation | None:
 
 def kept(deployment: Deployment) -> str | None:
     """Why `down` keeps it: the default service can never be deleted, and its last version needs its image."""
-    if deployment.config.server.service == "default":
+    if deployment.service == "default":
         return "The repository and its images stay: App Engine's default service keeps its last version, stopped."
     return None
 

@@ -11,8 +11,9 @@ from typing import ClassVar
 
 from provision import operations, step
 from provision.deployment import Deployment
+from provision.errors import NotOurs
 from provision.gcp import Gcp
-from provision.step import Body, Change, FactBook, Operation, Ref, immutable, no_contents
+from provision.step import Body, Change, FactBook, Operation, Ref, Stays, immutable, no_contents
 from steps import (
     _appengine,
     _bucket,
@@ -22,6 +23,7 @@ from steps import (
     image,
     network,
     secret_version,
+    service_accounts,
     sql_database,
     sql_instance,
     sql_user,
@@ -50,13 +52,13 @@ class Facts(step.Facts):
 
 def service_ref(deployment: Deployment) -> Ref:
     """The service that the versions belong to."""
-    return f"{app.ref(deployment)}/services/{deployment.config.server.service}"
+    return f"{app.ref(deployment)}/services/{deployment.service}"
 
 
-def version_id(deployment: Deployment, body: Body) -> str:
-    """The id of the version with this body."""
+def version_id(deployment: Deployment, body: Body, account: str) -> str:
+    """The id of the version with this body, running as the account with this unique id."""
     fixed = {field: value for field, value in body.items() if field not in CHANGEABLE}
-    named = json.dumps([fixed, deployment.counters.get("server", 0)], sort_keys=True)
+    named = json.dumps([fixed, account, deployment.counters.get("server", 0)], sort_keys=True)
     return f"mlflow-{hashlib.sha256(named.encode()).hexdigest()[:8]}"
 
 
@@ -96,26 +98,22 @@ def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:
         },
         "servingStatus": "SERVING",
     }  # fmt: skip
-    return {f"{service_ref(deployment)}/versions/{version_id(deployment, body)}": body}
+    version = version_id(deployment, body, facts[service_accounts.Facts].server_id)
+    return {f"{service_ref(deployment)}/versions/{version}": body}
 
 
 def read(gcp: Gcp, ref: Ref) -> Body | None:
-    """The version's settings.
-
-    The last version of the default service cannot be deleted; once it is stopped it counts as gone.
-    """
+    """The version's settings; Google takes "flex" and answers "flexible"."""
     version = _appengine.version(gcp, ref)
-    if version.get("servingStatus") == "STOPPED" and _is_default(ref) and _has_traffic(gcp, ref):
-        return None
-    # Google takes "flex" and answers "flexible".
     return _names.chosen(version, *FIELDS) | {"env": version.get("env", "").replace("flexible", "flex")}
 
 
 def create(gcp: Gcp, ref: Ref, body: Body) -> Operation | None:
-    """Deploy the version, which takes minutes; start one that `down` could only stop."""
-    if _is_default(ref) and _has_traffic(gcp, ref):
-        return _appengine.patch_version(gcp, ref, {"servingStatus": "SERVING"}, "servingStatus")
+    """Deploy the version, which takes minutes; never into a service that is not ours."""
     where = _appengine.path(ref)
+    service = _service(gcp, ref)
+    if service and service.marks(serving=True) - {_appengine.mark(body)}:
+        raise NotOurs(f"The service {where['servicesId']} of the App Engine application serves somebody else already")
     hostname = gcp.appengine.apps().get(appsId=where["appsId"]).execute()["defaultHostname"]
     variables = {**body["envVariables"], ORIGIN: gcp.origin(where["servicesId"], hostname)}
     new = {field: value for field, value in body.items() if field != "servingStatus"}
@@ -135,13 +133,15 @@ def update(gcp: Gcp, ref: Ref, body: Body, changes: Sequence[Change]) -> Operati
 def delete(gcp: Gcp, ref: Ref, live: Body, applied: Body) -> Operation | None:
     """Delete the version; one that has traffic only goes with its service, and of the default service it is stopped."""
     where = _appengine.path(ref)
-    services = gcp.appengine.apps().services()
-    if not _has_traffic(gcp, ref):
-        return operations.started("appengine", services.versions().delete(**where).execute())
-    if _is_default(ref):
-        return _appengine.patch_version(gcp, ref, {"servingStatus": "STOPPED"}, "servingStatus")
-    del where["versionsId"]
-    return operations.started("appengine", services.delete(**where).execute())
+    service = _service(gcp, ref)
+    if service is None or where["versionsId"] not in service.split:
+        return _appengine.delete_version(gcp, ref)
+    if where["servicesId"] != _appengine.DEFAULT:
+        del where["versionsId"]
+        return operations.started("appengine", gcp.appengine.apps().services().delete(**where).execute())
+    if _appengine.is_serving(live):
+        return _appengine.stop_version(gcp, ref)
+    raise Stays("The last version of App Engine's default service, stopped: Google lets nobody delete it.")
 
 
 def facts(live: Body) -> Facts:
@@ -149,13 +149,9 @@ def facts(live: Body) -> Facts:
     return Facts(origin=live["envVariables"][ORIGIN])
 
 
-def _is_default(ref: Ref) -> bool:
-    return _appengine.path(ref)["servicesId"] == _appengine.DEFAULT
-
-
-def _has_traffic(gcp: Gcp, ref: Ref) -> bool:
+def _service(gcp: Gcp, ref: Ref) -> _appengine.Service | None:
     where = _appengine.path(ref)
-    return where["versionsId"] in _appengine.allocations(gcp, where["appsId"], where["servicesId"])
+    return _appengine.service(gcp, where["appsId"], where["servicesId"])
 
 
 owner = _appengine.by_environment

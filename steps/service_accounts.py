@@ -4,10 +4,12 @@ https://cloud.google.com/iam/docs/service-accounts-create
 """
 
 from collections.abc import Sequence
+from typing import ClassVar
 
+from provision import step
 from provision.deployment import Deployment
 from provision.gcp import Gcp
-from provision.step import Body, Change, FactBook, Ref, by_description, no_contents, no_facts
+from provision.step import Body, Change, FactBook, Ref, by_description, no_contents
 from steps import _names
 
 PURPOSES = {
@@ -17,6 +19,17 @@ PURPOSES = {
 }
 
 LEAVES: str | None = None
+
+
+class Facts(step.Facts):
+    """Who the server's account is: one that was deleted and made again is another, though its address is the same.
+
+    What runs as the old one may nothing any more
+    (https://cloud.google.com/iam/docs/service-accounts-delete-undelete).
+    """
+
+    step: ClassVar[str] = "service_accounts"
+    server_id: str
 
 
 def ref(deployment: Deployment, purpose: str) -> Ref:
@@ -37,9 +50,10 @@ def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:
 
 
 def read(gcp: Gcp, ref: Ref) -> Body | None:
-    """How it describes itself, and whether it may act."""
+    """How it describes itself, whether it may act, and which one it is."""
     account = gcp.iam.projects().serviceAccounts().get(name=ref).execute()
-    return {"disabled": False, **_names.chosen(account, "displayName", "description", "disabled")}
+    fields = ("displayName", "description", "disabled", "email", "uniqueId")
+    return {"disabled": False, **_names.chosen(account, *fields)}
 
 
 def create(gcp: Gcp, ref: Ref, body: Body) -> None:
@@ -66,6 +80,10 @@ def delete(gcp: Gcp, ref: Ref, live: Body, applied: Body) -> None:
     gcp.iam.projects().serviceAccounts().delete(name=ref).execute()
 
 
-facts = no_facts
+def facts(live: Body) -> Facts | None:
+    """The server's account; nothing of the others."""
+    return Facts(server_id=live["uniqueId"]) if "-server@" in live["email"] else None
+
+
 owner = by_description
 contents = no_contents

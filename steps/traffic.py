@@ -15,58 +15,63 @@ LEAVES: str | None = None
 
 
 def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:
-    """Everything to the version that the server's row declares."""
+    """Everything to the version that the server's row declares, and none of ours lies about stopped."""
     (version,) = server.declare(deployment, facts)
     allocations = {_appengine.path(version)["versionsId"]: 1.0}
-    return {server.service_ref(deployment): {"split": {"allocations": allocations}}}
+    return {server.service_ref(deployment): {"split": {"allocations": allocations}, "idle": {deployment.id: []}}}
 
 
 def read(gcp: Gcp, ref: Ref) -> Body | None:
-    """Who gets how much, and whose the running ones of those versions are.
+    """Who gets how much, whose the running ones of those versions are, and which versions of whom idle, stopped.
 
     A default service can only be stopped; it counts as gone when all its versions with traffic are.
     """
-    split, serving = _serving(gcp, ref)
-    if not split or (_appengine.path(ref)["servicesId"] == _appengine.DEFAULT and not serving):
+    service = _service(gcp, ref)
+    if service is None or (_is_default(ref) and not service.marks(serving=True)):
         return None
-    return {"split": {"allocations": split}, "serving": sorted(set(serving.values()))}
+    serving: dict[str, str] = {}
+    idle: dict[str, list[str]] = {}
+    for name, version in sorted(service.versions.items()):
+        if name in service.split and _appengine.is_serving(version):
+            serving[name] = _appengine.mark(version)
+        elif name not in service.split and not _appengine.is_serving(version):
+            idle.setdefault(_appengine.mark(version), []).append(name)
+    return {"split": {"allocations": dict(service.split)}, "serving": serving, "idle": idle}
 
 
 def create(gcp: Gcp, ref: Ref, body: Body) -> Operation | None:
     """Send the traffic there; the service itself came with its first version."""
-    services = gcp.appengine.apps().services()
-    asked = services.patch(**_appengine.path(ref), updateMask="split", body={"split": body["split"]})
-    return operations.started("appengine", asked.execute())
+    (version,) = body["split"]["allocations"]
+    return _appengine.send_traffic(gcp, ref, version)
 
 
 def update(gcp: Gcp, ref: Ref, body: Body, changes: Sequence[Change]) -> Operation | None:
-    """Send the traffic there."""
-    return create(gcp, ref, body)
+    """Send the traffic there; then delete what idles."""
+    idle = [name for change in changes if change.path[0] == "idle" for name in change.live]
+    if len(changes) > 1 or not idle:
+        return create(gcp, ref, body)
+    return _appengine.delete_version(gcp, f"{ref}/versions/{idle[0]}")
 
 
 def delete(gcp: Gcp, ref: Ref, live: Body, applied: Body) -> Operation | None:
-    """Delete the service with all its versions; of the default service, stop the version that has its traffic."""
-    where = _appengine.path(ref)
-    if where["servicesId"] != _appengine.DEFAULT:
-        return operations.started("appengine", gcp.appengine.apps().services().delete(**where).execute())
-    _, serving = _serving(gcp, ref)
-    return _appengine.patch_version(
-        gcp, f"{ref}/versions/{min(serving)}", {"servingStatus": "STOPPED"}, "servingStatus"
-    )
+    """Delete the service with all its versions; of the default service, stop the versions that have its traffic."""
+    if not _is_default(ref):
+        return operations.started("appengine", gcp.appengine.apps().services().delete(**_appengine.path(ref)).execute())
+    return _appengine.stop_version(gcp, f"{ref}/versions/{min(live['serving'])}")
 
 
 def owner(live: Body, deployment_id: str) -> Owner:
     """Ours unless the traffic is served by a version that is not."""
-    return Owner.OURS if set(live["serving"]) <= {deployment_id} else Owner.FOREIGN
+    return Owner.OURS if set(live["serving"].values()) <= {deployment_id} else Owner.FOREIGN
 
 
-def _serving(gcp: Gcp, ref: Ref) -> tuple[dict[str, float], dict[str, str]]:
-    """How the traffic is split, and of the running versions that get some, whose they are."""
+def _service(gcp: Gcp, ref: Ref) -> _appengine.Service | None:
     where = _appengine.path(ref)
-    split = _appengine.allocations(gcp, where["appsId"], where["servicesId"])
-    versions = _appengine.versions(gcp, where["appsId"], where["servicesId"], split)
-    running = {name: version for name, version in versions.items() if version.get("servingStatus") == "SERVING"}
-    return split, {name: _appengine.mark(version) for name, version in running.items()}
+    return _appengine.service(gcp, where["appsId"], where["servicesId"])
+
+
+def _is_default(ref: Ref) -> bool:
+    return _appengine.path(ref)["servicesId"] == _appengine.DEFAULT
 
 
 facts = no_facts

@@ -5,7 +5,7 @@ from typing import Any
 from provision import config
 from provision.deployment import Deployment
 from provision.step import FactBook
-from steps import app, image
+from steps import app, image, service_accounts
 from tests.conftest import NUMBER, PROJECT
 
 ID = "0a1b2c3d"
@@ -23,4 +23,5 @@ def deployment(
 def known(default_of: tuple[str, ...] = ()) -> FactBook:
     """What the rows above the server have learnt."""
     hostname = f"{PROJECT}.ew.r.appspot.com"
-    return FactBook([app.Facts(default_hostname=hostname, default_of=default_of), image.Facts(uri=IMAGE)])
+    account = service_accounts.Facts(server_id="105832917462839104756")
+    return FactBook([app.Facts(default_hostname=hostname, default_of=default_of), image.Facts(uri=IMAGE), account])

@@ -174,11 +174,12 @@ def test_what_makes_another_version(settings, counters, same):
 
 
 def test_the_traffic_goes_to_the_declared_version():
-    """All of it."""
+    """All of it, and no stopped version of ours is left beside it."""
     (version,) = server.declare(deployment(), known())
+    split = {"allocations": {_appengine.path(version)["versionsId"]: 1.0}}
 
     assert traffic.declare(deployment(), known()) == {
-        "apps/test-project-1/services/mlflow": {"split": {"allocations": {_appengine.path(version)["versionsId"]: 1.0}}}
+        "apps/test-project-1/services/mlflow": {"split": split, "idle": {ID: []}}
     }
 
 

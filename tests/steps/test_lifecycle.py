@@ -232,6 +232,6 @@ def test_everything_goes_without_the_settings(bench, emulator):
             for ref in bench.refs(row.name):
                 bench.remove(ref)
 
-    assert {row.name for row, _ in bench.applied.values()} == {"apis", "app", "default_service"}
+    assert {row.name for row, _ in bench.applied.values()} == {"apis", "app"}
     assert all(row.step.LEAVES for row, _ in bench.applied.values())
     assert sql_instance.LEAVES

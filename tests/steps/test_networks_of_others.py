@@ -3,7 +3,7 @@
 import pytest
 
 from provision import operations
-from steps import PLAN, peering
+from steps import PLAN, _connections
 from tests.conftest import NUMBER, PROJECT
 
 EXISTING = {"network": {"name": "corporate", "subnet": "data"}}
@@ -40,14 +40,14 @@ def connect(bench, *ranges):
         wait(bench, "compute", bench.gcp.compute.globalAddresses().insert(project=PROJECT, body=body))
     calls = bench.gcp.servicenetworking.services().connections()
     body = {"network": network, "reservedPeeringRanges": list(ranges)}
-    wait(bench, "servicenetworking", calls.create(parent=peering.SERVICE, body=body))
+    wait(bench, "servicenetworking", calls.create(parent=_connections.SERVICE, body=body))
 
 
 def connection(bench):
     """The ranges of the network's connection."""
     calls = bench.gcp.servicenetworking.services().connections()
     network = f"projects/{NUMBER}/global/networks/corporate"
-    found = calls.list(parent=peering.SERVICE, network=network).execute().get("connections", [])
+    found = calls.list(parent=_connections.SERVICE, network=network).execute().get("connections", [])
     return [set(item["reservedPeeringRanges"]) for item in found]
 
 
@@ -72,7 +72,7 @@ def test_our_range_is_put_back_beside_the_others(bench):
     bench.up(PLAN, *ROWS[:-1])
     calls = bench.gcp.servicenetworking.services().connections()
     body = {"network": f"projects/{NUMBER}/global/networks/corporate", "reservedPeeringRanges": ["theirs"]}
-    wait(bench, "servicenetworking", calls.patch(name=f"{peering.SERVICE}/connections/-", force=True, body=body))
+    wait(bench, "servicenetworking", calls.patch(name=f"{_connections.SERVICE}/connections/-", force=True, body=body))
     seen = [name for name, _ in bench.drift()]
     bench.up(PLAN, "peering")
 
