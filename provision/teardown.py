@@ -77,16 +77,17 @@ class Teardown:
         row = self._engine.plan[name]
         if row.dies_with and self._all_go(self._engine.plan[row.dies_with]):
             return  # goes with what it lies in, and its record with that one's
+        goes = self._all_go(row)
         for record in self._records(row):
             why = self._reason_to_keep(row, record)
             if why is None:
                 why = self._remove(row, record)
-            else:
+            elif not record.keep:  # what the config keeps stays ours: the next `up` goes on with it
                 self._release(record.ref)
             if why:
                 self.left.append(Left(record.ref, why))
         for child in self._engine.plan:
-            if child.dies_with == name:
+            if goes and child.dies_with == name:
                 for record in self._records(child):
                     self._release(record.ref)
 

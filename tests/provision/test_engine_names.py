@@ -1,4 +1,4 @@
-"""The engine and names that end: `down` after an unfinished `up`, and ids that Google does not give out twice."""
+"""From one deployment to the next: `down` after an unfinished `up`, names that are used once, and what `down` keeps."""
 
 import contextlib
 
@@ -103,6 +103,23 @@ def test_an_up_after_half_a_down_does_not_use_a_name_again(database, saves, afte
 
     assert len(made) == len(set(made))
     assert [ref for ref in cloud.resources if ref.count("/") == 1] == made[-1:]
+
+
+def test_what_the_config_keeps_is_still_known_to_the_next_up():
+    """So images of a service that can never be deleted do not pile up, however often it is taken down."""
+    cloud, store = ToyCloud(), MemoryStore()
+    repository = toy_step(cloud, "repository", {"repositories/r": {"format": "DOCKER"}})
+    for number in range(5):
+        image = toy_step(cloud, "image", {f"repositories/r/images/{number}": {"tag": number + 1}})
+        kept = {"kept": lambda deployment: "its last version stays"}
+        rows = [row(repository, **kept), row(image, repository, keep_last=2, dies_with=repository, **kept)]
+        run(rows, store)
+        take_down(rows, store)
+    it = engine(rows, store)
+    again = Teardown(it, "z9y8", delete_data=True).run()
+
+    assert sorted(cloud.resources) == ["repositories/r", "repositories/r/images/3", "repositories/r/images/4"]
+    assert [item.ref for item in again] == sorted(cloud.resources)
 
 
 def test_bodies_of_which_either_may_be_applied_are_united():
