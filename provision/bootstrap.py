@@ -91,7 +91,7 @@ def find_store(
         NothingDeployed: It is not there and may not be made.
     """
     if state:
-        return named_store(gcp, state)
+        return named_store(gcp, clock, state, may_change=make_in is not None)
     name = state_bucket(project)
     try:
         _with_api(gcp, clock, STORAGE, lambda: _own_bucket(gcp, project, name, make_in), may_change=make_in is not None)
@@ -102,11 +102,31 @@ def find_store(
     return GcsStore(gcp.storage.bucket(name), f"{env}/")
 
 
-def named_store(gcp: Gcp, state: str) -> Store:
-    """Where the user says that the ledger lies: ``gs://BUCKET/PREFIX``, or a path of a file."""
+def named_store(gcp: Gcp, clock: Clock, state: str, *, may_change: bool) -> Store:
+    """Open the place where the user says that the ledger lies: ``gs://BUCKET/PREFIX``, or a path of a file.
+
+    Raises:
+        NothingDeployed: The bucket does not exist, or Cloud Storage is off and may not be switched on.
+    """
     if not state.startswith("gs://"):
         return FileStore(Path(state))
+    import google.api_core.exceptions
+
     name, _, prefix = state.removeprefix("gs://").partition("/")
+
+    def look() -> None:
+        try:
+            list(gcp.storage.list_blobs(name, prefix=prefix, max_results=1, timeout=20))
+        except google.api_core.exceptions.NotFound as error:
+            hint = "Make the bucket, or leave --state out: up then makes one for the project."
+            raise errors.NothingDeployed(f"gs://{name} does not exist.", hint=hint) from error
+
+    try:
+        _with_api(gcp, clock, STORAGE, look, may_change=may_change)
+    except errors.ApiDisabled as error:
+        if may_change:
+            raise
+        raise errors.NothingDeployed(f"There is no ledger at {state}: Cloud Storage is off there.") from error
     return GcsStore(gcp.storage.bucket(name), prefix)
 
 

@@ -85,12 +85,11 @@ class Options:
         """
         from provision import bootstrap, clock
 
-        gcp = self.clients(settings, make=make, resume=resume)
+        gcp, now = self.clients(settings, make=make, resume=resume), clock.SystemClock()
         if self.state is not None:
-            store = bootstrap.named_store(gcp, self.state)
+            store = bootstrap.named_store(gcp, now, self.state, may_change=make)
             gcp.project = self._project(settings) or self._project_at(store)
             return gcp, store
-        now = clock.SystemClock()
         project = bootstrap.find_project(gcp, now, may_change=make)
         env = self.env or (settings.env if settings else "default")
         region = settings.region if settings and make else None

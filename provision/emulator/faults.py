@@ -20,6 +20,7 @@ _READS = (
     "generateIdToken",
     "wait",
     "token",
+    "tokeninfo",
 )
 
 

@@ -1,9 +1,10 @@
 """A cloud for the commands, in this process, whose server answers at once; and folders to type commands in."""
 
+import contextlib
 import http.server
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,18 +49,26 @@ class Cloud:
     url: str
     world: World
 
-    def empty(self) -> None:
-        """As on its first day: the project is there, and no API is on."""
+    def empty(self, **project: Any) -> None:
+        """As on its first day: the project is there, every API is on unless `services` says otherwise."""
         self.world.profile = "instant"
-        self.world.reset([{"projectId": PROJECT, "projectNumber": NUMBER, "services": []}])
+        self.world.reset([{"projectId": PROJECT, "projectNumber": NUMBER, **project}])
         for path in ("faults", "calls"):
             requests.delete(f"{self.url}/emulator/{path}", timeout=10)
 
     def writes(self) -> list[str]:
-        """The changing calls since the last look."""
+        """The changing calls since the last look, but for those of the ledger and its lease."""
         calls = requests.get(f"{self.url}/emulator/calls", timeout=10).json()["calls"]
         requests.delete(f"{self.url}/emulator/calls", timeout=10)
-        return [call["id"] for call in calls if call["write"]]
+        return [call["id"] for call in calls if call["write"] and "-provision-" not in call["path"]]
+
+    def fails(self, **fault: Any) -> None:
+        """Order a failure: `method`, and how it fails."""
+        requests.post(f"{self.url}/emulator/faults", json=[fault], timeout=10).raise_for_status()
+
+    def later(self, seconds: float) -> None:
+        """Let time pass."""
+        requests.post(f"{self.url}/emulator/clock", json={"advance": seconds}, timeout=10).raise_for_status()
 
     def google(self, method: str, path: str, body: object = None, **query: str) -> Any:
         """Ask one of Google's APIs as the owner, behind the commands' back."""
@@ -68,8 +77,9 @@ class Cloud:
         return answer.json() if answer.content else None
 
 
-@pytest.fixture(scope="session")
-def shared_cloud() -> Iterator[Cloud]:
+@contextlib.contextmanager
+def running_cloud() -> Iterator[Cloud]:
+    """An emulator, as long as this is entered."""
     health = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Health)
     listener = socket.create_server(("127.0.0.1", 0))
     world = World.memory(machines=Answering(health.server_address[1]))
@@ -77,14 +87,22 @@ def shared_cloud() -> Iterator[Cloud]:
     threads = [threading.Thread(target=health.serve_forever), threading.Thread(target=server.run, args=([listener],))]
     for thread in threads:
         thread.start()
-    yield Cloud(f"http://127.0.0.1:{listener.getsockname()[1]}", world)
-    health.shutdown()
-    server.should_exit = True
-    for thread in threads:
-        thread.join()
-    health.server_close()
-    listener.close()
-    world.close()
+    try:
+        yield Cloud(f"http://127.0.0.1:{listener.getsockname()[1]}", world)
+    finally:
+        health.shutdown()
+        server.should_exit = True
+        for thread in threads:
+            thread.join()
+        health.server_close()
+        listener.close()
+        world.close()
+
+
+@pytest.fixture(scope="session")
+def shared_cloud() -> Iterator[Cloud]:
+    with running_cloud() as cloud:
+        yield cloud
 
 
 @pytest.fixture
@@ -94,13 +112,12 @@ def cloud(shared_cloud: Cloud) -> Cloud:
     return shared_cloud
 
 
-@pytest.fixture
-def new_folder(shared_cloud: Cloud, tmp_path: Path) -> Callable[[str], Folder]:
-    """Makes folders whose emulator is the one of these tests."""
-    return lambda name: Folder(tmp_path / name, shared_cloud.url, shared_cloud.world.token)
+def folder_in(path: Path, cloud: Cloud) -> Folder:
+    """A folder whose emulator is this one."""
+    return Folder(path, cloud.url, cloud.world.token)
 
 
 @pytest.fixture
-def folder(cloud: Cloud, new_folder: Callable[[str], Folder]) -> Folder:
+def folder(cloud: Cloud, tmp_path: Path) -> Folder:
     """A folder in which nothing was typed yet."""
-    return new_folder("folder")
+    return folder_in(tmp_path / "folder", cloud)

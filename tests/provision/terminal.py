@@ -114,6 +114,17 @@ class Screen:
         """Press keys."""
         os.write(self.keyboard, keys.encode())
 
+    def insist(self, key: str) -> None:
+        """Press a key once a second until the command ends.
+
+        What comes between a question and the wait for its answer is noticed with the next key only: Python looks for
+        signals before it waits, and a person is never that fast.
+        """
+        deadline = time.monotonic() + PATIENCE
+        while self.process.exitcode is None and time.monotonic() < deadline:
+            self.press(key)
+            self.process.join(1.0)
+
     def ended(self) -> Typed:
         """Wait for its end."""
         deadline = time.monotonic() + PATIENCE

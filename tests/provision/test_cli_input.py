@@ -1,0 +1,153 @@
+"""Bad input: one message that names what, its value and what is allowed; exit code 3; and nothing is touched."""
+
+import json
+
+import pytest
+
+GOOD = 'project = "local-mlflow"\n'
+
+BAD_SETTINGS = [
+    pytest.param(GOOD + "databse = 1", ["databse is not a setting"], id="an unknown key"),
+    pytest.param(GOOD + 'database.teir = "x"', ["database.teir is not a setting"], id="an unknown key in a table"),
+    pytest.param(GOOD + 'database.disk_gb = "big"', ["database.disk_gb", "'big'", "integer"], id="a wrong type"),
+    pytest.param(GOOD + "database.disk_gb = 5", ["database.disk_gb", "5", "10"], id="a number that is too small"),
+    pytest.param('project = "My Project"', ["project", "'My Project'", "[a-z]"], id="a bad project id"),
+    pytest.param("", ["project is missing"], id="no project"),
+    pytest.param(GOOD + 'region = "us-east5"', ["region", "us-east5", "europe-west1"], id="a region without flex"),
+    pytest.param(GOOD + 'access.users = ["ada"]', ["access.users.0", "'ada'", "@"], id="a malformed member"),
+    pytest.param(GOOD + 'access.users = ["user:ada@example.com"]', ["access.users.0", "user:ada"], id="a member with a prefix"),
+    pytest.param(GOOD + 'network.name = "theirs"', ["network.name and network.subnet"], id="half a network"),
+    pytest.param(GOOD + "server.instances = 3", ["database.tier", "60", "db-custom"], id="more servers than connections"),
+    pytest.param(GOOD + "region = europe", ["not valid TOML", "line 2"], id="no TOML"),
+]  # fmt: skip
+
+
+def untouched(cloud, told):
+    """One message, nothing on standard output, and no changing call."""
+    assert told.err.count("\nNext: ") == 1
+    assert "Traceback" not in told.err
+    assert told.out == ""
+    assert cloud.writes() == []
+
+
+@pytest.mark.parametrize(("text", "words"), BAD_SETTINGS)
+def test_a_bad_setting(folder, cloud, text, words):
+    """The message names the file, the key, the value and what is allowed."""
+    folder.write(text)
+    told = folder.type("up", "--local", code=3)
+
+    assert told.err.startswith("BadConfig: provision.toml")
+    assert [word for word in words if word not in told.err] == []
+    untouched(cloud, told)
+
+
+def test_several_bad_settings_are_all_told(folder, cloud):
+    """So that nobody has to try again for each."""
+    folder.write('project = "X"\nregion = "mars"\nbucket = 1\n')
+    told = folder.type("up", "--local", code=3)
+
+    assert told.err.count("provision.toml: ") == 3
+    untouched(cloud, told)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        pytest.param(["upp"], "No such command 'upp'", id="an unknown command"),
+        pytest.param(["up", "--locl"], "No such option '--locl'", id="an unknown option"),
+        pytest.param(["up", "--config"], "'--config' requires an argument", id="a missing value"),
+        pytest.param(["up", "now"], "unexpected extra argument (now)", id="a word too many"),
+        pytest.param(["up", "--lock-timeout", "soon"], "'soon' is not a valid float", id="a word for a number"),
+        pytest.param(["up", "--lock-timeout", "-1"], "-1.0 is not in the range x>=0", id="a negative time"),
+        pytest.param(
+            ["up", "--config", "missing.toml"], "missing.toml cannot be read", id="a config that is not there"
+        ),
+        pytest.param(["up", "--config", ".provision"], "is a directory", id="a folder for a config"),
+        pytest.param(["plan", "--config", "bytes.toml"], "bytes.toml cannot be read", id="a config that is no text"),
+        pytest.param(["up", "--project", "My Project"], "project = 'My Project' is not allowed", id="a bad --project"),
+        pytest.param(["status", "--env", "Prod!"], "env = 'Prod!' is not allowed", id="a bad --env"),
+    ],
+)
+def test_a_bad_command_line(folder, cloud, words, says):
+    """The message quotes what was typed."""
+    (folder.path / "bytes.toml").write_bytes(b"\xff\xfe")
+    told = folder.type("--local", *words, code=3)
+
+    assert says in told.err
+    untouched(cloud, told)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        pytest.param(
+            ["--project", "another-project"], "--project another-project contradicts provision.toml", id="project"
+        ),
+        pytest.param(["--env", "staging"], "--env staging contradicts provision.toml", id="env"),
+    ],
+)
+def test_the_command_line_against_the_file(folder, cloud, words, says):
+    """Nobody can tell which of them is meant."""
+    folder.write(GOOD)
+    told = folder.type("up", "--local", *words, code=3)
+
+    assert says in told.err
+    untouched(cloud, told)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        pytest.param(["up"], "must say at least: project", id="up"),
+        pytest.param(["plan"], "must say at least: project", id="plan"),
+        pytest.param(["status"], "Which project?", id="status"),
+        pytest.param(["drift"], "Which project?", id="drift"),
+        pytest.param(["down", "--yes"], "Which project?", id="down"),
+    ],
+)
+def test_without_settings_and_without_a_terminal(folder, words, says):
+    """What is missing is named; nothing is asked, and no file written."""
+    told = folder.type(*words, code=3)
+
+    assert says in told.err
+    assert not (folder.path / "provision.toml").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        pytest.param("{", "ledger.json is damaged", id="a ledger that is cut off"),
+        pytest.param('{"schema_version": 99}', "schema 99", id="a ledger of a newer release"),
+    ],
+)
+@pytest.mark.parametrize("command", ["up", "plan", "status", "drift", "down"])
+def test_a_ledger_that_cannot_be_read(folder, cloud, text, says, command):
+    """It is left as it is."""
+    folder.write(text, "ledger.json")
+    yes = ["--yes"] if command == "down" else []
+    told = folder.type(command, "--local", "--state", "./ledger.json", *yes, code=3)
+
+    assert says in told.err
+    assert (folder.path / "ledger.json").read_text() == text
+    untouched(cloud, told)
+
+
+def test_a_place_where_nothing_can_be_written(folder, cloud):
+    """A file's error is told with the file's name."""
+    folder.write("", "file")
+    told = folder.type("up", "--local", "--state", "./file/ledger.json", code=1)
+
+    assert told.err.startswith("FileTrouble: ")
+    assert "file" in told.err
+    untouched(cloud, told)
+
+
+@pytest.mark.parametrize("words", [["up", "--locl"], ["up", "--config", "missing.toml"]], ids=["usage", "config"])
+def test_errors_for_machines(folder, words):
+    """One line, one object, on standard error."""
+    told = folder.type(*words, "--json", code=3)
+    error = json.loads(told.err)
+
+    assert set(error) == {"error", "message", "hint"}
+    assert error["error"] in {"BadUsage", "BadConfig"}
+    assert told.out == ""

@@ -1,0 +1,162 @@
+"""Refusals: another run at work (4), and what is not ours or cannot be (5). One message, and nothing is touched."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from provision import bootstrap
+from state.files import FileStore
+from state.ledger import Ledger, Record, dumps
+from state.lock import Lease
+from tests.provision.conftest import NUMBER, PROJECT
+from tests.provision.terminal import Folder
+
+STATE = ("--state", "./ledger.json")
+NETWORK = Record(ref=f"projects/{PROJECT}/global/networks/mlflow", step="network")
+LEDGER = Ledger(
+    deployment="0a1b2c3d",
+    salt="x7f2",
+    project=PROJECT,
+    project_number=NUMBER,
+    region="europe-west1",
+    records={NETWORK.ref: NETWORK},
+)
+
+
+@contextlib.contextmanager
+def another_run(folder: Folder) -> Iterator[None]:
+    """A run of somebody else, in this process, that holds the lease of the ledger in the folder's file."""
+    with Lease(FileStore(folder.path / "ledger.json"), run="run-of-grace", who="user:grace@example.com") as lease:
+        lease.doing = "Cloud SQL for PostgreSQL"
+        lease.beat()
+        yield
+
+
+@pytest.mark.parametrize("words", [pytest.param(("up",), id="up"), pytest.param(("down", "--yes"), id="down")])
+def test_another_run_is_at_work(folder, cloud, words):
+    """Exit code 4; who it is, where, since when and with what; the other run is not disturbed."""
+    folder.write(dumps(LEDGER).decode(), "ledger.json")
+    with another_run(folder):
+        told = folder.type(*words, "--local", *STATE, "--lock-timeout", "0", code=4)
+        status = folder.type("status", "--local", *STATE)
+
+    assert told.err.startswith("LockedByAnotherRun: Another run is at work on this deployment: user:grace@example.com")
+    assert "run run-of-grace" in told.err
+    assert "busy with: Cloud SQL for PostgreSQL" in told.err
+    assert "--lock-timeout" in told.err
+    assert "held by      user:grace@example.com" in status.out
+    assert cloud.writes() == []
+
+
+def test_a_wait_that_is_too_short(folder, cloud):
+    """It is told once for whom, and it ends after the time that was given, not after that of the lease."""
+    folder.write(dumps(LEDGER).decode(), "ledger.json")
+    begun = time.monotonic()
+    with another_run(folder):
+        told = folder.type("up", "--local", *STATE, "--lock-timeout", "1", code=4)
+
+    assert told.err.count("another run is at work  (user:grace@example.com on ") == 1
+    assert time.monotonic() - begun < 10
+    assert cloud.writes() == []
+
+
+def strangers_network(cloud):
+    """A network of the name that ours would have."""
+    path = f"compute.googleapis.com/compute/v1/projects/{PROJECT}/global/networks"
+    cloud.google("POST", path, {"name": "mlflow", "autoCreateSubnetworks": False})
+
+
+def strangers_state_bucket(cloud):
+    """A bucket of the name that the ledger's would have, without our label."""
+    body = {"name": bootstrap.state_bucket(bootstrap.Project(PROJECT, NUMBER)), "location": "EU"}
+    cloud.google("POST", "storage.googleapis.com/storage/v1/b", body, project=PROJECT)
+
+
+def application_elsewhere(cloud):
+    """The project's App Engine application, in another region."""
+    cloud.google("POST", "appengine.googleapis.com/v1/apps", {"id": PROJECT, "locationId": "us-central"})
+
+
+def no_project(cloud):
+    """The id of a project that is not there; not the one that a local run would make."""
+    cloud.world.reset([])
+    cloud.fails(method="cloudresourcemanager.projects.get", status=403, times=5)
+
+
+def dying_project(cloud):
+    """A project that its owner has shut down."""
+    cloud.google("DELETE", f"cloudresourcemanager.googleapis.com/v3/projects/{PROJECT}")
+
+
+@pytest.mark.parametrize(
+    ("circumstance", "error", "says"),
+    [
+        pytest.param(
+            strangers_network, "NotOurs", [f"projects/{PROJECT}/global/networks/mlflow", "our mark"], id="a network"
+        ),
+        pytest.param(
+            application_elsewhere, "WrongRegion", ["lies in us-central", "not in europe-west"], id="an application elsewhere"
+        ),
+        pytest.param(
+            strangers_state_bucket, "StateBucketTaken", ["-provision-", "--state gs://"], id="the ledger's bucket"
+        ),
+        pytest.param(no_project, "ProjectNotUsable", ["does not exist, or you may not see it"], id="no such project"),
+        pytest.param(dying_project, "ProjectNotUsable", ["DELETE_REQUESTED"], id="a project that is being deleted"),
+    ],
+)  # fmt: skip
+def test_what_is_not_ours_or_cannot_be(folder, cloud, circumstance, error, says):
+    """Exit code 5; what it is about is named and left as it is."""
+    circumstance(cloud)
+    told = folder.type("up", "--local", code=5)
+
+    assert f"{error}: " in told.err
+    assert [words for words in says if words not in told.err] == []
+    assert told.err.count("\nNext: ") == 1
+
+
+def test_plan_tells_beforehand_what_is_not_ours(folder, cloud):
+    """So that nobody has to run into it."""
+    strangers_network(cloud)
+    told = folder.type("plan", "--local", code=2)
+
+    assert "  ! global/networks/mlflow is not ours (exists already and does not carry our mark)" in told.out
+    assert "1 not ours" in told.out
+
+
+def test_a_deployment_cannot_move(folder, cloud):
+    """Another region in the settings is refused before anything is done about it."""
+    folder.write(dumps(LEDGER).decode(), "ledger.json")
+    folder.write(f'project = "{PROJECT}"\nregion = "us-central1"\n')
+
+    assert "the deployment lies in europe-west1" in folder.type("up", "--local", *STATE, code=5).err
+    assert "the deployment lies in europe-west1" in folder.type("plan", "--local", *STATE, code=5).err
+    assert cloud.writes() == []
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        pytest.param('project = "another-project"', "project = 'another-project', but the ledger", id="project"),
+        pytest.param(f'project = "{PROJECT}"\nenv = "staging"', "env = 'staging', but the ledger", id="env"),
+    ],
+)
+def test_the_ledger_of_something_else(folder, cloud, text, says):
+    """It is not overwritten with what is not meant: exit code 3, since the settings are wrong."""
+    folder.write(dumps(LEDGER).decode(), "ledger.json")
+    folder.write(text)
+    told = folder.type("up", "--local", *STATE, code=3)
+
+    assert says in told.err
+    assert cloud.writes() == []
+
+
+@pytest.mark.parametrize("command", ["up", "plan", "status"])
+def test_nobody_has_signed_in(folder, command):
+    """Without credentials for Google, it is told how to come by them."""
+    folder.variables["GOOGLE_APPLICATION_CREDENTIALS"] = str(folder.path / "missing.json")
+    told = folder.type(command, "--project", "some-project", code=1)
+
+    assert told.err.startswith("NotSignedIn: Google does not know who you are")
+    assert "gcloud auth application-default login" in told.err

@@ -1,0 +1,120 @@
+"""The emulator of a folder: started once, found again, replaced by that of another version, stopped."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import requests
+
+from provision import __version__, local
+from provision.errors import LocalFailed
+
+# The emulator outlives whoever starts it, and so the object that stands for its process.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+ROOT = Path(__file__).parents[2]
+
+OLDER = """
+import sys, provision
+provision.__version__ = "0.0.1"
+from provision.emulator.__main__ import main
+sys.exit(main(["--data", sys.argv[1], "--no-machines"]))
+"""
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty folder, in which the test is; what it starts is stopped at the end."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    yield tmp_path
+    local.stop()
+
+
+def test_an_emulator_of_another_version_is_replaced(here):
+    """Its data is kept: the project that it knew is there."""
+    data = here / ".provision" / "data"
+    data.mkdir(parents=True)
+    with subprocess.Popen([sys.executable, "-c", OLDER, data], stdout=subprocess.PIPE, text=True) as older:
+        assert "listens on" in older.stdout.readline()
+        old = local.find()
+        requests.post(
+            f"{old.url}/emulator/projects",
+            json={"projectId": "older-project", "projectNumber": "987654321098"},
+            headers={"X-Emulator-Token": old.token},
+            timeout=10,
+        ).raise_for_status()
+        new = local.start("newer-project")
+    projects = [
+        requests.get(f"{new.url}/cloudresourcemanager.googleapis.com/v1/projects/{name}", timeout=10).status_code
+        for name in ("older-project", "newer-project")
+    ]
+
+    assert old.version == "0.0.1"
+    assert new.version == __version__
+    assert new.pid != old.pid
+    assert new.token == old.token
+    assert projects[0] == 200
+    assert local.find() == new
+
+
+def test_two_commands_at_once_start_one_emulator(here):
+    """The second finds the first one's; `stop` ends it, once."""
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(local.start(local.PROJECT))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert found[0] == found[1]
+    assert (here / ".provision" / ".gitignore").read_text() == "*\n"
+    assert local.stop()
+    assert not local.stop()
+    assert local.find() is None
+    assert local.has_data()
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        pytest.param(None, id="no note"),
+        pytest.param("", id="an empty note"),
+        pytest.param("{}", id="a note of something else"),
+        pytest.param(json.dumps({"port": 9, "pid": 1, "token": "x"}), id="a port at which nobody answers"),
+    ],
+)
+def test_no_emulator_is_found(tmp_path, note):
+    """Whatever a crash has left behind."""
+    data = tmp_path / "data"
+    data.mkdir()
+    if note is not None:
+        (data / "emulator.json").write_text(note)
+
+    assert local.find(tmp_path) is None
+    assert local.stop(tmp_path) is False
+
+
+def test_the_port_has_gone_to_another_folder(tmp_path, cloud):
+    """An emulator that is not this folder's is left alone."""
+    data = tmp_path / "data"
+    data.mkdir()
+    port = int(cloud.url.rpartition(":")[2])
+    (data / "emulator.json").write_text(json.dumps({"port": port, "pid": os.getpid() + 1, "token": "x"}))
+
+    assert local.find(tmp_path) is None
+
+
+def test_an_emulator_that_does_not_come_up(here):
+    """Its last words are told."""
+    data = here / ".provision" / "data"
+    data.mkdir(parents=True)
+    (data / "emulator.db").mkdir()
+    with pytest.raises(LocalFailed, match="ended with code 1; its last words:\n") as told:
+        local.start(local.PROJECT)
+
+    assert "unable to open database file" in str(told.value)
