@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, unquote
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
@@ -24,6 +25,7 @@ from starlette.types import Receive, Scope, Send
 from provision import __version__
 from provision.emulator import apis, control, discovery, errors, operations, schema, tokens, uploads
 from provision.emulator.api import ENDPOINTS, Call, Method, Reply, behaviour
+from provision.emulator.browsers import NoForeignPages
 from provision.emulator.errors import GoogleError
 from provision.emulator.faults import Fault
 from provision.emulator.world import World
@@ -61,7 +63,7 @@ def create_app(world: World, control_state: "control.Control | None" = None) -> 
     state = control_state or control.Control(world, __version__)
     front = Front(world, state)
     routes = [Route(path, function, methods=methods) for path, function, methods in state.routes()]
-    return Starlette(routes=[*routes, Mount("/", app=front)])
+    return Starlette(routes=[*routes, Mount("/", app=front)], middleware=[Middleware(NoForeignPages)])
 
 
 class Front:
