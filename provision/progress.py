@@ -51,7 +51,7 @@ def watching(words: str, engine: Engine | None = None) -> Iterator[None]:
     """Show a line that moves, below everything that is logged meanwhile; it is gone afterwards."""
     console = Console(stderr=True, highlight=False)
     block = _Block(words, engine)
-    with Live(block, console=console, transient=True, redirect_stdout=False, refresh_per_second=8):
+    with Live(block, console=console, transient=True, redirect_stdout=False, refresh_per_second=4):
         yield
 
 

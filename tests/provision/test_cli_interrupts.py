@@ -88,7 +88,7 @@ def test_down_is_stopped_by_what_ends_a_pipeline(folder, cloud):
     folder.type("up", "--local")
     cloud.world.profile = "google"
     running = folder.start("down", "--local", "--yes")
-    running.until("deleted  secret")
+    running.until("deleted  ")
     running.interrupt(signal.SIGTERM)
     stopped = running.ended()
     cloud.world.profile = "instant"

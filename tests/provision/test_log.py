@@ -1,0 +1,75 @@
+"""The log: short lines for people, JSON for machines, on standard error only."""
+
+import json
+
+import pytest
+import structlog
+
+from provision import log
+
+
+@pytest.fixture(autouse=True)
+def as_before():
+    """The log is set up once for the process; here it is put back."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
+
+
+def test_a_change_is_one_short_line(capsys):
+    """When, what, in which row, under which name, how long it took."""
+    log.set_up(log.NORMAL, as_json=False)
+    ref = "projects/p/locations/europe-west1/repositories/mlflow/iamPolicy"
+    structlog.get_logger().info("resource.updated", step="repository_access", ref=ref, seconds=1.5, run="r")
+    told = capsys.readouterr()
+
+    assert told.out == ""
+    assert told.err[8:] == " ~ updated  repository_access mlflow  1.5 s\n"
+
+
+def test_a_wait_is_told_once(capsys):
+    """Not at every try; another reason is another wait."""
+    log.set_up(log.NORMAL, as_json=False)
+    for seconds in (0.5, 1.2, 2.9):
+        structlog.get_logger().info("waiting", what="the door", why="a grant takes minutes to spread", seconds=seconds)
+    structlog.get_logger().info("waiting", what="the door", why="Google is busy", seconds=1.0)
+
+    assert [line[8:] for line in capsys.readouterr().err.splitlines()] == [
+        " . waiting  the door  (a grant takes minutes to spread)",
+        " . waiting  the door  (Google is busy)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("level", "told"),
+    [
+        pytest.param(log.SILENT, ["w"], id="silent"),
+        pytest.param(log.NORMAL, ["i", "w"], id="normal"),
+        pytest.param(log.VERBOSE, ["d", "i", "w"], id="verbose"),
+    ],
+)
+def test_machines_read_json_lines(capsys, level, told):
+    """With all fields, the time in UTC, and nothing left out but by level."""
+    log.set_up(level, as_json=True)
+    logger = structlog.get_logger()
+    logger.debug("d", changes=["a: 1 -> 2"])
+    logger.info("i", ref="projects/p/x")
+    logger.warning("w")
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+    assert [line["event"] for line in lines] == told
+    assert all(line["timestamp"].endswith("Z") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("ref", "said"),
+    [
+        ("projects/p/instances/i", "instances/i"),
+        ("projects/_/buckets/b/iamPolicy", "buckets/b/iamPolicy"),
+        ("apps/p/services/mlflow", "apps/p/services/mlflow"),
+        ("projects/p", "projects/p"),
+    ],
+)
+def test_names_are_said_without_the_project(ref, said):
+    """All of them lie in the same one."""
+    assert log.short(ref) == said
