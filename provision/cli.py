@@ -82,7 +82,7 @@ def up(options: Options, lock_timeout: float | None) -> None:
         url, deployment = _url(engine.journal.ledger), engine.deployment(settings)
     with progress.watching("Waiting until MLflow answers") if _is_watched(options) else contextlib.nullcontext():
         verify.server_answers(gcp, clock.SystemClock(), deployment.account("log-pusher"), url)
-    commands = {name: options.command(name) for name in ("token", "drift", "down")}
+    commands = {name: options.command(name) for name in ("drift", "down")} | {"export": _export(options, gcp, url)}
     seconds = time.monotonic() - begun
     options.report.deployed(commands, url, deployment.members, engine.done, seconds, settings.support_email)
 
@@ -384,6 +384,13 @@ def _confirm(question: str, answer: str) -> None:
 def _origin(ledger: "Ledger") -> str | None:
     """Where the server is reached, as soon as it is known."""
     return (ledger.facts.get("server") or {}).get("origin")
+
+
+def _export(options: Options, gcp: "Gcp", url: str) -> str:
+    """What to type before MLflow's client runs in a shell; locally its files go to the emulated Cloud Storage."""
+    variables = f'MLFLOW_TRACKING_URI={url} MLFLOW_TRACKING_TOKEN="$({options.command("token")})"'
+    storage = f" STORAGE_EMULATOR_HOST={gcp.emulator}/storage.googleapis.com" if gcp.emulator else ""
+    return f"export {variables}{storage}"
 
 
 def _url(ledger: "Ledger") -> str:

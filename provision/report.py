@@ -67,7 +67,7 @@ class Report:
         seconds: float,
         contact: str | None,
     ) -> None:
-        """Show the end of `up`; commands holds what to type for ``token``, ``drift`` and ``down``."""
+        """Show the end of `up`; commands holds what to type for ``export``, ``drift`` and ``down``."""
         changes = [{"verb": item.verb, "step": item.step, "ref": item.ref} for item in done]
         self.object(url=url, access=list(members), changes=changes, seconds=round(seconds, 1))
         summary = (
@@ -78,8 +78,7 @@ class Report:
         if contact:
             self.say(f"Whom to ask for access: {escape(contact)}")
         self.say("\nNext:")
-        export = f'export MLFLOW_TRACKING_URI={url} MLFLOW_TRACKING_TOKEN="$({commands["token"]})"'
-        self.say(f"  log from here    [cyan]{escape(export)}[/]")
+        self.say(f"  log from here    [cyan]{escape(commands['export'])}[/]")
         self.say(f"  what changed?    [cyan]{escape(commands['drift'])}[/]")
         self.say(f"  take it away     [cyan]{escape(commands['down'])}[/]")
 
