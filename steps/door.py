@@ -15,6 +15,9 @@ from provision.gcp import Gcp
 from provision.step import Body, Change, FactBook, Operation, Ref, Stays, no_contents, no_facts, shared
 from steps import _appengine, _names, app
 
+NO_CLIENT = {"oauth2ClientId": "", "oauth2ClientSecret": ""}
+"""Said outright: what is left out stays as it was."""
+
 LEAVES: str | None = None
 
 
@@ -48,7 +51,9 @@ def create(gcp: Gcp, ref: Ref, body: Body) -> Operation | None:
 
 
 def update(gcp: Gcp, ref: Ref, body: Body, changes: Sequence[Change]) -> Operation | None:
-    """Hand over the client anew."""
+    """Hand over the client anew; or take it back, for Google's own one."""
+    if any(change.path == ("oauth2ClientId",) and change.goal is None for change in changes):
+        return _patch(gcp, ref, {**NO_CLIENT, "enabled": True})
     return create(gcp, ref, body)
 
 
@@ -56,7 +61,7 @@ def delete(gcp: Gcp, ref: Ref, live: Body, applied: Body) -> Operation | None:
     """Switch it off, the server being gone by then; not while others of the application are served behind it."""
     if others := _appengine.serving(gcp, _appengine.path(ref)["appsId"]):
         raise Stays(f"IAP stays switched on: {', '.join(others)} would be open to everybody without it.")
-    return _patch(gcp, ref, {"enabled": False})
+    return _patch(gcp, ref, {**(NO_CLIENT if "oauth2ClientId" in applied else {}), "enabled": False})
 
 
 def _patch(gcp: Gcp, ref: Ref, iap: Body) -> Operation | None:

@@ -198,10 +198,11 @@ def camel(path: str) -> str:
 
 
 def _iap(old: Json, new: Json) -> Json:
-    """The switch as it is kept: of the client's secret only the hash; switching off keeps the client."""
+    """The switch as it is kept: of the secret only the hash; a client that is not sent, even empty, is kept."""
     kept = old | {key: value for key, value in new.items() if key in ("enabled", "oauth2ClientId")}
-    if new.get("oauth2ClientSecret"):
-        kept["oauth2ClientSecretSha256"] = hashlib.sha256(new["oauth2ClientSecret"].encode()).hexdigest()
+    if "oauth2ClientSecret" in new:
+        secret = new["oauth2ClientSecret"]
+        kept["oauth2ClientSecretSha256"] = hashlib.sha256(secret.encode()).hexdigest() if secret else ""
     return {key: kept[key] for key in _IAP_KEPT if kept.get(key)}
 
 
