@@ -18,6 +18,7 @@ from provision.deployment import Deployment
 from provision.errors import (
     CannotChangeInPlace,
     DidNotSettle,
+    NameReserved,
     NotOurs,
     OperationFailed,
     ProvisionError,
@@ -48,11 +49,11 @@ class Done:
     seconds: float
 
 
-def deployment_of(config: Config, ledger: Ledger) -> Deployment:
-    """What the steps declare from: the config with what the ledger knows."""
-    return Deployment(
-        config, ledger.deployment, ledger.salt, ledger.project_number, ledger.counters, tuple(sorted(ledger.runners))
-    )
+def deployment_of(config: Config, ledger: Ledger, counters: dict[str, int] | None = None) -> Deployment:
+    """What the steps declare from: the config with what the ledger knows, or with other counters than it has."""
+    counters = ledger.counters if counters is None else counters
+    runners = tuple(sorted(ledger.runners))
+    return Deployment(config, ledger.deployment, ledger.salt, ledger.project_number, counters, runners)
 
 
 @dataclass
@@ -85,7 +86,8 @@ class Engine:
         self.facts = FactBook()
         known = retry.Circumstances(self.journal.ledger.project_number)
         self.patience = Patience(self.gcp, self.clock, known, self.stop)
-        self._declared: set[Ref] = set()
+        self._known: dict[str, int] | None = None
+        self._declared: dict[str, set[Ref]] = {}
 
     # up
 
@@ -95,9 +97,8 @@ class Engine:
         Raises:
             ProvisionError: What a row could not do; rows that do not need it were done all the same.
         """
-        counters = None
-        while counters != self.journal.ledger.counters:  # a new id may be told of in rows that do not wait for it
-            counters = dict(self.journal.ledger.counters)
+        while self._known != self.journal.ledger.counters:  # there are new ids, of which not every row was told
+            self._known = dict(self.journal.ledger.counters)
             self._walk(config)
         self._prune()
 
@@ -117,11 +118,11 @@ class Engine:
         self.doing(row.title)
         for _ in range(ACTS):
             try:
-                bodies = row.step.declare(self.deployment(config), self.facts)
+                bodies = row.step.declare(self._as_seen_by(row, config), self.facts)
                 for ref, body in bodies.items():
                     self._learn(row, self._converge(row, ref, body))
                     self._note_kept(row, ref, config)
-                self._declared.update(bodies)
+                self._declared[name] = set(bodies)
                 return
             except CannotChangeInPlace:
                 if not row.renews:
@@ -134,6 +135,12 @@ class Engine:
     def deployment(self, config: Config) -> Deployment:
         """What the steps declare from, as the ledger knows it now."""
         return deployment_of(config, self.journal.ledger)
+
+    def _as_seen_by(self, row: Row, config: Config) -> Deployment:
+        """With the ids as they were when the walk began, so that rows agree; newer ones only of rows it waited for."""
+        now, above = self.journal.ledger.counters, {row.name, *self.plan.above(row.name)}
+        counters = (self._known or {}) | {name: now.get(name, 0) for name in above}
+        return deployment_of(config, self.journal.ledger, counters)
 
     def _renewable(self, name: str, error: Exception) -> bool:
         return self.plan[name].renews and isinstance(error, OperationFailed) and error.code in RENEWABLE_CODES
@@ -162,7 +169,12 @@ class Engine:
     def _converge(self, row: Row, ref: Ref, body: Body) -> Body:
         """Make one ref what its body says; returns it as it is then."""
         self._resume(ref)
-        return self.patience.with_(f"{row.title} ({ref})", lambda: self._settle(row, ref, body))
+        try:
+            return self.patience.with_(f"{row.title} ({ref})", lambda: self._settle(row, ref, body))
+        except NameReserved as error:
+            if not row.once:
+                raise
+            raise renewal.Gone(ref) from error
 
     def _settle(self, row: Row, ref: Ref, body: Body) -> Body:
         record = self.journal.ledger.records.get(ref)
@@ -202,6 +214,8 @@ class Engine:
             return
         match row.step.owner(live, self.journal.ledger.deployment):
             case Owner.FOREIGN:
+                if record is not None:  # we were about to make one, and somebody else was faster
+                    self.journal.note(lambda ledger: ledger.records.__delitem__(ref))
                 raise NotOurs(f"{ref} exists already and does not carry our mark ({row.title})")
             case Owner.SHARED if record is None:
                 self.journal.note(self._written(row, ref, adopted=True))
@@ -310,7 +324,7 @@ class Engine:
         for row in reversed(list(self.plan)):
             records = [record for record in self.journal.ledger.records.values() if record.step == row.name]
             records.sort(key=lambda record: record.done.serial if record.done else 0, reverse=True)
-            undeclared = [record for record in records if record.ref not in self._declared]
+            undeclared = [record for record in records if record.ref not in self._declared[row.name]]
             kept = max(0, row.keep_last - (len(records) - len(undeclared)))
             for record in undeclared[kept:]:
                 if row.step.delete is keep:

@@ -80,6 +80,13 @@ class ApiDisabled(ProvisionError):
     hint = "Set the quota project of your credentials to the deployed project and run the command again."
 
 
+class NameReserved(ProvisionError):
+    """Google keeps the name of something that was deleted for a while."""
+
+    exit_code = 5
+    hint = "Run the same command again in a week, or choose another env in provision.toml."
+
+
 class NeedsCustomClient(ProvisionError):
     """Google refuses its managed OAuth client for this project, which typically has no organization."""
 

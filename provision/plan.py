@@ -111,6 +111,10 @@ class Plan:
         """The graph: by row name, the names of the rows that it needs."""
         return {line.name: line.needs for line in self}
 
+    def above(self, name: str) -> set[str]:
+        """All rows that a row needs, also through others."""
+        return set(self[name].needs).union(*(self.above(other) for other in self[name].needs))
+
 
 def _name(step: Step) -> str:
     return step.__name__.rpartition(".")[2]

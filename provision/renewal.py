@@ -6,7 +6,7 @@ from state.ledger import Ledger
 
 
 class Gone(Exception):
-    """What was made is there no more, and Google does not let its name be used again."""
+    """Nothing is there under a name that was used once, and Google does not let it be used again."""
 
     def __init__(self, ref: Ref) -> None:
         super().__init__(ref)
@@ -28,7 +28,7 @@ def count(ledger: Ledger, plan: Plan, row: Row, gone: Ref | None = None) -> None
         if child.dies_with == row.name:
             ledger.counters.pop(child.name, None)
     if gone is not None:
-        del ledger.records[gone]
+        ledger.records.pop(gone, None)
         children = {child.name for child in plan if child.dies_with == row.name}
         for ref in [ref for ref, record in ledger.records.items() if record.step in children]:
             del ledger.records[ref]

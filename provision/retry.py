@@ -101,6 +101,8 @@ TABLE = (
     Rule(_AGAIN, "somebody else changed the policy at the same time", (409,), "aborted|ABORTED", patience=120),
     Rule(_AGAIN, "another operation is under way", (403, 409), "operationInProgress|invalidState", patience=1800),
     Rule(_AGAIN, "another operation is under way", (409,), message="operation is already in progress", patience=1800),
+    Rule(_AGAIN, "it may be there by now, or its name is reserved", (409,), "instanceAlreadyExists", patience=60,
+         error=errors.NameReserved),
     Rule(_AGAIN, "it may be there by now", (409,), patience=60),
     Rule(_AGAIN, "it was changed at the same time", (412,), patience=60),
     Rule(_AGAIN, "the resource is not ready", (400,), "resourceNotReady", patience=600),

@@ -28,20 +28,29 @@ def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:
         "network": {"name": network.name(deployment), "subnetworkName": subnet.name(deployment)},
         "serviceAccount": deployment.account("server"),
         "servingStatus": "STOPPED",
-        "share": 1.0,
+        "predecessors": [],
     }
-    return {f"{app.ref(deployment)}/services/{_appengine.DEFAULT}/versions/placeholder": body}
+    return {f"{app.ref(deployment)}/services/{_appengine.DEFAULT}/versions/placeholder-{deployment.id}": body}
 
 
 def read(gcp: Gcp, ref: Ref) -> Body | None:
-    """Whose it is, whether it runs, how much traffic it gets; where it would run does not matter once it is stopped."""
+    """Whose it is, whether it runs, how much traffic it gets, and which versions of the same deployment get some.
+
+    Where it would run does not matter once it is stopped.
+    """
     where = _appengine.path(ref)
     service = _appengine.service(gcp, where["appsId"], where["servicesId"])
     version = service.versions.get(where["versionsId"]) if service else None
     if service is None or version is None:
         return None
-    share = service.split.get(where["versionsId"], 0.0)
-    return {**_names.chosen(version, "envVariables", "servingStatus"), "share": share}
+    others = [name for name in sorted(service.split) if name != where["versionsId"]]
+    return {
+        **_names.chosen(version, "envVariables", "servingStatus"),
+        "share": service.split.get(where["versionsId"], 0.0),
+        "predecessors": [
+            name for name in others if _appengine.mark(service.versions.get(name, {})) == _appengine.mark(version)
+        ],
+    }
 
 
 def create(gcp: Gcp, ref: Ref, body: Body) -> Operation | None:
@@ -61,11 +70,11 @@ def create(gcp: Gcp, ref: Ref, body: Body) -> Operation | None:
 
 
 def update(gcp: Gcp, ref: Ref, body: Body, changes: Sequence[Change]) -> Operation | None:
-    """Stop it; give it the traffic that an earlier default service of ours had."""
+    """Stop it; give it the traffic that MLflow had when it was the default service."""
     fields = {change.path[0] for change in changes}
     if "servingStatus" in fields:
         return _appengine.stop_version(gcp, ref)
-    if "share" in fields:
+    if "predecessors" in fields:
         return _appengine.send_traffic(gcp, _names.parent(ref), _appengine.path(ref)["versionsId"])
     return None
 

@@ -139,7 +139,7 @@ def start_placeholder(gcp):
     gcp.appengine.apps().services().versions().patch(
         appsId="test-project-1",
         servicesId="default",
-        versionsId="placeholder",
+        versionsId=f"placeholder-{ID}",
         updateMask="servingStatus",
         body={"servingStatus": "SERVING"},
     ).execute()
