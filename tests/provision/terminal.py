@@ -49,7 +49,7 @@ def _run(words: tuple[str, ...], folder: str, variables: dict[str, str], streams
     os.chdir(folder)
     os.environ.update(variables)
     for number, (path, flags) in enumerate(zip(streams, (os.O_RDONLY, os.O_WRONLY, os.O_WRONLY), strict=True)):
-        opened = os.open(path, os.O_RDWR if path.startswith("/dev/pts") else flags)
+        opened = os.open(path, flags if path == os.devnull or not path.startswith("/dev/") else os.O_RDWR)
         os.dup2(opened, number)
         os.close(opened)
     sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w", buffering=1), open(2, "w", buffering=1)  # noqa: SIM115 - of this process

@@ -102,20 +102,6 @@ def test_a_whole_life_with_the_ledger_in_a_file(folder, cloud):
     assert json.loads((folder.path / "ledger.json").read_text())["records"] == {}
 
 
-def test_another_env_lives_beside(folder, cloud):
-    """With a ledger and names of its own."""
-    folder.type("up", "--local", "--env", "staging", "--state", "staging.json")
-
-    assert f"mlflow-staging-server@{PROJECT}.iam.gserviceaccount.com" in accounts(cloud)
-    folder.type("status", "--local", code=3)
-    folder.type("down", "--local", "--yes", "--state", "staging.json")
-
-
 def bucket_names(cloud):
     found = cloud.google("GET", "storage.googleapis.com/storage/v1/b", project=PROJECT)
     return [item["name"] for item in found.get("items", [])]
-
-
-def accounts(cloud):
-    found = cloud.google("GET", f"iam.googleapis.com/v1/projects/{PROJECT}/serviceAccounts")
-    return [item["email"] for item in found.get("accounts", []) if item["email"].startswith("mlflow-")]
