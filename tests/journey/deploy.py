@@ -91,15 +91,16 @@ class Deployment:
     clock: SkippingClock = field(default_factory=SkippingClock)
     config: Config = CONFIG
     workers: int = 4
+    gcp: Any = None  # one of its own by default
 
     def __post_init__(self):
-        self.gcp = Gcp(PROJECT, Credentials("owner"), self.emulator.url)
+        self.gcp = self.gcp or Gcp(PROJECT, Credentials("owner"), self.emulator.url)
 
     def store(self):
         """The ledger's own bucket, made when it is not there."""
         project = bootstrap.Project(PROJECT, NUMBER)
         return bootstrap.find_store(
-            self.gcp, self.clock, project, env="default", state=None, make_in=self.config.region
+            self.gcp, self.clock, project, env=self.config.env, state=None, make_in=self.config.region
         )
 
     def engine(self, store):
@@ -124,11 +125,16 @@ class Deployment:
             self.gcp.gate = lambda method, url: None
         return engine
 
-    def down(self, *, delete_data=True) -> list[Left]:
+    def down(self, store=None, *, delete_data=True) -> list[Left]:
         """`down`; returns what it says that it left."""
-        engine = self.engine(self.store())
-        stays = Teardown(engine, session.new_salt(), delete_data=delete_data).run()
-        engine.journal.flush()
+        store = store or self.store()
+        self.gcp.gate = lambda method, url: getattr(store, "_live", lambda: None)()
+        try:
+            engine = self.engine(store)
+            stays = Teardown(engine, session.new_salt(), delete_data=delete_data).run()
+            engine.journal.flush()
+        finally:
+            self.gcp.gate = lambda method, url: None
         return stays
 
     def drift(self) -> list[Finding]:
