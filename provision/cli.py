@@ -15,15 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from provision import __version__
-from provision.errors import (
-    BadUsage,
-    Defect,
-    FileTrouble,
-    Interrupted,
-    NothingDeployed,
-    NotSignedIn,
-    ProvisionError,
-)
+from provision.errors import BadUsage, Defect, FileTrouble, Interrupted, NothingDeployed, NotSignedIn, ProvisionError
 from provision.options import CONFIG_FILE, Options, common
 
 if TYPE_CHECKING:
