@@ -322,14 +322,10 @@ class Engine:
     def _prune(self) -> None:
         """Take away what no row declares any more, dependants first; the newest of a row may be kept for a rollback."""
         for row in reversed(list(self.plan)):
-            records = [record for record in self.journal.ledger.records.values() if record.step == row.name]
-            records.sort(key=lambda record: record.done.serial if record.done else 0, reverse=True)
-            undeclared = [record for record in records if record.ref not in self._declared[row.name]]
-            kept = max(0, row.keep_last - (len(records) - len(undeclared)))
-            for record in undeclared[kept:]:
+            for record in row.obsolete(self.journal.ledger, self._declared[row.name]):
                 if row.step.delete is keep:
                     self.journal.note(lambda ledger, ref=record.ref: ledger.records.__delitem__(ref))  # type: ignore[misc]  # a default binds the loop's value
-                elif not (record.adopted or record.protected):
+                else:
                     with contextlib.suppress(Stays):  # looked at again by every run, and listed by `down`
                         self.remove(row, record)
 

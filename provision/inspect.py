@@ -1,6 +1,6 @@
 """Looks without touching: what changed behind our back, and what `up` would do."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
@@ -11,7 +11,7 @@ from provision.deployment import Deployment
 from provision.gcp import Gcp
 from provision.patience import Patience
 from provision.plan import Plan, Row
-from provision.step import Body, Change, FactBook, FactsUnknown, Owner, Ref
+from provision.step import Body, Change, FactBook, FactsUnknown, Owner, Ref, keep
 from state.ledger import Ledger, Record
 
 READERS = 8
@@ -85,9 +85,10 @@ class Inspector:
             findings += [finding for finding in pool.map(lambda job: job(), jobs) if finding]
         later = {finding.step for finding in findings if finding.kind is Kind.LATER}
         return findings + [
-            Finding(Kind.DELETE, record.step, ref, note="no longer declared")
-            for ref, record in self.ledger.records.items()
-            if ref not in declared and record.step not in later and not self._kept(record, declared)
+            Finding(Kind.DELETE, row.name, record.ref, note="no longer declared")
+            for row in self.plan
+            if row.name not in later and row.step.delete is not keep
+            for record in row.obsolete(self.ledger, declared)
         ]
 
     def known_facts(self) -> FactBook:
@@ -138,10 +139,3 @@ class Inspector:
     @staticmethod
     def _differences(row: Row, body: Body, live: Body, applied: Body) -> list[Change]:
         return compare.differences(body, live, applied, at_least=row.at_least, write_only=row.write_only)
-
-    def _kept(self, record: Record, declared: Iterable[Ref]) -> bool:
-        """Whether a run keeps an undeclared resource: adopted ones, and the newest of a row that keeps some."""
-        row = self.plan[record.step]
-        peers = [other for other in self.ledger.records.values() if other.step == record.step]
-        peers.sort(key=lambda other: (other.ref in declared, other.done.serial if other.done else 0), reverse=True)
-        return record.adopted or record.protected or record in peers[: row.keep_last]

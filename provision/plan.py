@@ -1,10 +1,11 @@
 """The table of steps as data: which row needs which, checked when it is built."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from provision.deployment import Deployment
-from provision.step import Delete, Step
+from provision.step import Delete, Ref, Step
+from state.ledger import Ledger, Record
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Row:
         write_only: Fields, dotted, that the API never returns; compared with what the ledger says we applied last.
         settles: Seconds within which a change that Google has accepted shows in a read, as documented.
         dies_with: The row whose deletion takes this one along.
-        keep_last: How many refs of this row are kept, counting the declared one.
+        keep_older: How many resources that are not declared any more are kept beside those that are.
         data: Holds data of the users: `down` keeps it unless it is empty or --delete-data is given.
         renews: What cannot be changed in place is made anew under the next id instead of refused.
         once: Its name cannot be used a second time: what is gone is made anew under the next id.
@@ -33,7 +34,7 @@ class Row:
     write_only: tuple[str, ...] = ()
     settles: float = 0
     dies_with: str | None = None
-    keep_last: int = 1
+    keep_older: int = 0
     data: bool = False
     renews: bool = False
     once: bool = False
@@ -50,6 +51,13 @@ class Row:
         """What the row makes, for the user: the first line of the module's docstring."""
         return (self.step.__doc__ or "").strip().partition("\n")[0].rstrip(".")
 
+    def obsolete(self, ledger: Ledger, declared: Collection[Ref]) -> list[Record]:
+        """What the next `up` takes away: recorded, ours, not declared any more, and not among the newest to be kept."""
+        recorded = [record for record in ledger.records.values() if record.step == self.name]
+        older = [record for record in recorded if record.ref not in declared]
+        older.sort(key=lambda record: record.done.serial if record.done else 0, reverse=True)
+        return [record for record in older[self.keep_older :] if not (record.adopted or record.protected)]
+
 
 def row(
     step: Step,
@@ -58,7 +66,7 @@ def row(
     write_only: tuple[str, ...] = (),
     settles: float = 0,
     dies_with: Step | None = None,
-    keep_last: int = 1,
+    keep_older: int = 0,
     data: bool = False,
     renews: bool = False,
     once: bool = False,
@@ -73,7 +81,7 @@ def row(
         write_only=write_only,
         settles=settles,
         dies_with=_name(dies_with) if dies_with else None,
-        keep_last=keep_last,
+        keep_older=keep_older,
         data=data,
         renews=renews,
         once=once,

@@ -66,7 +66,7 @@ PLAN = Plan((
     row(repository,        apis, kept=repository.kept),
     row(repository_access, repository, service_accounts, app, dies_with=repository),
     row(image,             repository_access, build_access, project_roles,
-        write_only=("build",), keep_last=3, dies_with=repository, kept=repository.kept),
+        write_only=("build",), keep_older=2, dies_with=repository, kept=repository.kept),
 
     # Not the database: the server waits for it by itself, so that both are made at the same time.
     row(server,            image, door, subnet, secret_version, secret_access, artifact_access,

@@ -138,6 +138,24 @@ def test_mlflow_as_the_default_service(deploying, emulator):
         first = running.keys()
 
 
+def test_the_default_service_and_back(deploying, emulator):
+    """MLflow becomes the default service of an application in which it was another, and the other way round."""
+    deployment = deploying()
+    before = things(emulator)
+    deployment.up()
+    reconfigured(deployment, **AS_DEFAULT)
+    settled(deployment)
+    as_default = versions(deployment, "default"), versions(deployment, "mlflow")
+    reconfigured(deployment)
+    settled(deployment)
+    as_before = versions(deployment, "default"), versions(deployment, "mlflow")
+    left = deployment.down()
+
+    assert [list(found.values()) for found in as_default] == [["SERVING"], []]
+    assert [list(found.values()) for found in as_before] == [["STOPPED"], ["SERVING"]]
+    assert unlisted(before, things(emulator), left) == {}
+
+
 @pytest.mark.parametrize("iap", [pytest.param(True, id="behind IAP"), pytest.param(False, id="open to everybody")])
 def test_a_project_in_which_others_are_at_work(deploying, emulator, iap):
     """Their things are the same while we are there and after; IAP is not switched off in front of their services."""

@@ -155,11 +155,21 @@ def test_what_is_no_longer_declared_goes_after_the_rest():
     assert cloud.changes[-2:] == [("create", "versions/2"), ("delete", "versions/1")]
 
 
+def test_what_a_row_needs_no_more_goes_though_nothing_takes_its_place():
+    """Its neighbours stay."""
+    cloud, store = ToyCloud(), MemoryStore()
+    server = row(toy_step(cloud, "server", {"versions/1": {"image": "a"}}))
+    up([row(toy_step(cloud, "placeholder", {"placeholders/1": {"image": "z"}})), server], store)
+    up([row(toy_step(cloud, "placeholder", {})), server], store)
+
+    assert set(cloud.resources) == {"versions/1"}
+
+
 def test_the_newest_of_a_row_may_be_kept():
-    """keep_last counts the declared one."""
+    """keep_older counts those beside the declared one."""
     cloud, store = ToyCloud(), MemoryStore()
     for number in range(1, 6):
-        up([row(toy_step(cloud, "image", {f"images/{number}": {"tag": number}}), keep_last=3)], store)
+        up([row(toy_step(cloud, "image", {f"images/{number}": {"tag": number}}), keep_older=2)], store)
 
     assert set(cloud.resources) == {"images/3", "images/4", "images/5"}
 

@@ -112,7 +112,7 @@ def test_what_the_config_keeps_is_still_known_to_the_next_up():
     for number in range(5):
         image = toy_step(cloud, "image", {f"repositories/r/images/{number}": {"tag": number + 1}})
         kept = {"kept": lambda deployment: "its last version stays"}
-        rows = [row(repository, **kept), row(image, repository, keep_last=2, dies_with=repository, **kept)]
+        rows = [row(repository, **kept), row(image, repository, keep_older=1, dies_with=repository, **kept)]
         run(rows, store)
         take_down(rows, store)
     it = engine(rows, store)
