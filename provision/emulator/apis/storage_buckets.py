@@ -5,6 +5,7 @@ https://cloud.google.com/storage/docs/json_api/v1/buckets
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 
 from provision.emulator import errors, iam
 from provision.emulator.api import Call, Json, Reply, method
@@ -196,7 +197,7 @@ def _change(call: Call, *, merge_into: bool) -> Json:
     check_conditions(call.params, old)
     sent = {k: v for k, v in call.body.items() if k not in _OUTPUT}
     kept = {k: v for k, v in old.items() if merge_into or k in _OUTPUT}
-    bucket = _settled(world, merge(kept, sent), old, sent)
+    bucket = _settled(world, world.clock.now(), merge(kept, sent), old, sent)
     if bucket.get("lifecycle") != old.get("lifecycle"):
         look_again(world, bucket["name"])
     touch(world, bucket)
@@ -223,12 +224,12 @@ def _new(world: World, number: str, name: str, body: Json) -> Json:
     }
     bucket |= {"satisfiesPZI": True} if regional else {"rpo": "DEFAULT"}
     bucket |= {k: body[k] for k in ("hierarchicalNamespace", "customPlacementConfig") if body.get(k)}
-    return _settled(world, merge(bucket, sent), {}, sent)
+    return _settled(world, now, merge(bucket, sent), {}, sent)
 
 
-def _settled(world: World, bucket: Json, old: Json, sent: Mapping[str, object]) -> Json:
+def _settled(world: World, moment: datetime, bucket: Json, old: Json, sent: Mapping[str, object]) -> Json:
     """A bucket with the defaults of what was left out and the times of what changed; raises 400 for bad values."""
-    now = world.timestamp()
+    now = stamp(moment)
     bucket["storageClass"] = bucket.get("storageClass") or "STANDARD"
     if bucket["storageClass"] not in _CLASSES:
         raise errors.invalid("The specified storage class is not valid.")
