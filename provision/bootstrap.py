@@ -73,25 +73,20 @@ def state_bucket(project: Project) -> str:
     return f"{project.id}-provision-{hashlib.sha256(project.number.encode()).hexdigest()[:8]}"
 
 
-def find_store(
-    gcp: Gcp, clock: Clock, project: Project, *, env: str, state: str | None, make_in: str | None = None
-) -> Store:
-    """Find where the ledger lies.
+def own_store(gcp: Gcp, clock: Clock, project: Project, *, env: str, make_in: str | None = None) -> Store:
+    """Find where the ledger lies when the user does not say it: in a bucket of the project's own.
 
     Args:
         gcp: The clients.
         clock: Whose time passes while an API wakes up.
         project: The deployed project.
         env: The environment: ledgers of several lie side by side.
-        state: ``gs://BUCKET/PREFIX``, a path of a file, or None for the project's own bucket.
-        make_in: The region to make the project's own bucket in if it is not there; None never makes it.
+        make_in: The region to make the bucket in if it is not there; None never makes it.
 
     Raises:
         StateBucketTaken: The project's own bucket belongs to somebody else.
         NothingDeployed: It is not there and may not be made.
     """
-    if state:
-        return named_store(gcp, clock, state, may_change=make_in is not None)
     name = state_bucket(project)
     try:
         _with_api(gcp, clock, STORAGE, lambda: _own_bucket(gcp, project, name, make_in), may_change=make_in is not None)

@@ -93,7 +93,7 @@ class Options:
         project = bootstrap.find_project(gcp, now, may_change=make)
         env = self.env or (settings.env if settings else "default")
         region = settings.region if settings and make else None
-        return gcp, bootstrap.find_store(gcp, now, project, env=env, state=None, make_in=region)
+        return gcp, bootstrap.own_store(gcp, now, project, env=env, make_in=region)
 
     def clients(self, settings: "Config | None", *, make: bool = False, resume: bool = False) -> "Gcp":
         """The clients for the project, of this machine or of Google; see open."""

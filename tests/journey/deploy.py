@@ -99,9 +99,7 @@ class Deployment:
     def store(self):
         """The ledger's own bucket, made when it is not there."""
         project = bootstrap.Project(PROJECT, NUMBER)
-        return bootstrap.find_store(
-            self.gcp, self.clock, project, env=self.config.env, state=None, make_in=self.config.region
-        )
+        return bootstrap.own_store(self.gcp, self.clock, project, env=self.config.env, make_in=self.config.region)
 
     def engine(self, store):
         """An engine over the open ledger; without the lease, which a killed test process would leave to run out."""
