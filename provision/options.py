@@ -2,6 +2,7 @@
 
 import functools
 import shlex
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -70,6 +71,30 @@ class Options:
                     hint=f"Leave --{key} out, or name another file with --config.",
                 )
         return settings
+
+    def first_settings(self, *, ask: bool) -> "Config":
+        """Settings where there is no file: the local default, or the answers of the person at the terminal.
+
+        Raises:
+            BadUsage: Nobody is there to be asked.
+        """
+        if self.local:
+            from provision import local
+
+            return local.default_config(self.project, self.env)
+        if self.project is not None:
+            from provision import config
+
+            return config.check({"project": self.project, "env": self.env or "default"}, "the command line")
+        if not (ask and sys.stdin.isatty()) or self.as_json:
+            raise BadUsage(
+                f"There is no {CONFIG_FILE}, which must say at least: project.",
+                hint=f'Write {CONFIG_FILE} with project = "YOUR-PROJECT-ID", or run up on a terminal to be asked;'
+                " up --local needs no settings.",
+            )
+        from provision import wizard
+
+        return wizard.ask(CONFIG_FILE, self.env)
 
     def open(self, settings: "Config | None", *, make: bool = False, resume: bool = False) -> "tuple[Gcp, Store]":
         """Find the project and its ledger, here or at Google.
@@ -157,3 +182,8 @@ def common(command: Callable[..., None]) -> Callable[..., None]:
         command(options, **given)
 
     return wrapped
+
+
+takes_turns = click.option(
+    "--lock-timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="How long to wait for another run."
+)

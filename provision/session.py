@@ -74,6 +74,18 @@ def must_fit(ledger: Ledger, config: Config) -> None:
         )
 
 
+def origin_of(ledger: Ledger) -> str:
+    """Where the server is reached: scheme, host and port.
+
+    Raises:
+        NothingDeployed: No run has come so far.
+    """
+    origin = ledger.facts.get("server", {}).get("origin")
+    if origin is None:
+        raise errors.NothingDeployed("There is no server yet.", hint="Run python -m provision up to its end.")
+    return str(origin)
+
+
 @contextlib.contextmanager
 def read_only(gcp: Gcp) -> Iterator[None]:
     """Refuse every request that would change something, as long as this is entered."""

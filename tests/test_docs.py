@@ -18,7 +18,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from provision import config, errors
-from provision.cli import CHANGES_PENDING, cli
+from provision.cli import cli
+from provision.commands.running import CHANGES_PENDING
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "client" / "README.md"])

@@ -1,0 +1,68 @@
+"""`drift`, `status` and `token`: what can be asked of a deployment without changing anything."""
+
+import click
+
+from provision.commands import running
+from provision.errors import NothingDeployed
+from provision.options import Options, common
+
+
+@click.command()
+@common
+def drift(options: Options) -> None:
+    """Tell what was changed behind our back.
+
+    Compares the cloud with what was applied last. Ends with exit code 2 when something differs.
+    """
+    from provision import clock, session
+    from provision.inspect import Inspector
+    from steps import PLAN
+
+    gcp, store = options.open(options.settings())
+    with session.reading(gcp, store) as ledger:
+        findings = Inspector(PLAN, gcp, ledger, clock.SystemClock()).drift()
+    running.report_findings(options, findings, "No drift: everything is as it was applied.", "Put it back")
+
+
+@click.command()
+@common
+def status(options: Options) -> None:
+    """Tell what is deployed, where, and who is at work on it."""
+    from provision import session
+
+    gcp, store = options.open(options.settings())
+    with session.reading(gcp, store) as ledger:
+        held_by = session.holder_of(store)
+    rows: dict[str, int] = {}
+    for record in ledger.records.values():
+        rows[record.step] = rows.get(record.step, 0) + 1
+    facts = {
+        "url": ledger.facts.get("server", {}).get("origin"),
+        "project": ledger.project,
+        "env": ledger.env,
+        "region": ledger.region,
+        "deployment": ledger.deployment,
+        "ledger": str(store),
+        "last_run": ledger.run,
+        "unfinished": sum(record.pending is not None for record in ledger.records.values()),
+        "held_by": held_by,
+    }
+    options.report.status(facts, rows)
+
+
+@click.command()
+@common
+def token(options: Options) -> None:
+    """Print a token for MLFLOW_TRACKING_TOKEN, good for an hour."""
+    from provision import identity, session
+
+    gcp, store = options.open(options.settings())
+    with session.reading(gcp, store) as ledger:
+        url = session.origin_of(ledger)
+        account = next((ref for ref in ledger.records if "-log-pusher@" in ref and "/iamPolicy" not in ref), None)
+        if account is None:
+            raise NothingDeployed("The log pusher is not there yet.", hint=f"Run {options.command('up')} first.")
+        signed = identity.door_token(gcp, account.rpartition("/")[2], url)
+    options.report.object(token=signed, url=url)
+    if not options.as_json:
+        click.echo(signed)

@@ -1,0 +1,105 @@
+"""What commands that change something have in common: the lease, Ctrl-C, progress, and questions before harm."""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from provision.errors import BadUsage, Interrupted, NothingDeployed
+from provision.options import Options
+
+if TYPE_CHECKING:
+    from provision.config import Config
+    from provision.engine import Engine
+    from provision.gcp import Gcp
+    from provision.inspect import Finding
+    from state.ledger import Ledger
+    from state.store import Store
+
+CHANGES_PENDING = 2
+
+
+@contextlib.contextmanager
+def changing(
+    options: Options, gcp: "Gcp", store: "Store", settings: "Config | None", lock_timeout: float | None, runner: str
+) -> "Iterator[Engine]":
+    """Hold lease and ledger, obey Ctrl-C and show what is under way while the engine works; see session.changing."""
+    from provision import bootstrap, clock, progress, session
+    from state.journal import Pace
+    from steps import PLAN
+
+    now = clock.SystemClock()
+
+    def initial() -> "Ledger":
+        if settings is None:
+            raise NothingDeployed(f"There is no ledger at {store}.")
+        return session.first_ledger(bootstrap.find_project(gcp, now, may_change=True), settings)
+
+    with (
+        session.changing(
+            PLAN,
+            gcp,
+            store,
+            now,
+            initial=initial,
+            runner=runner,
+            # Only Cloud Storage itself limits how often one object may be written.
+            pace=Pace(burst=1_000_000) if options.local else None,
+            lock_timeout=lock_timeout,
+        ) as engine,
+        _stopped_by_signals(engine.stop),
+        progress.shown(engine, live=is_watched(options)),
+    ):
+        yield engine
+
+
+@contextlib.contextmanager
+def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
+    """Ctrl-C or SIGTERM once: nothing new starts, what runs is written down; twice: at once."""
+    from provision import progress
+
+    def handle(number: int, frame: object) -> None:
+        if stop.is_set():
+            progress.show_cursor()
+            os._exit(Interrupted.exit_code)  # as good as a kill, after which the same command goes on too
+        stop.set()
+        click.echo("Stopping; what Google is working on goes on there. Once more to stop at once.", err=True)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def is_watched(options: Options) -> bool:
+    """Whether a person looks on, so that what is under way may be shown as it goes."""
+    from provision import progress
+
+    return not options.as_json and progress.on_a_terminal()
+
+
+def report_findings(options: Options, findings: "list[Finding]", nothing: str, mend: str) -> None:
+    """Show what differs, and end with exit code 2 if anything does; nothing and mend are what to say then."""
+    from steps import PLAN
+
+    titles = {row.name: row.title for row in PLAN}
+    options.report.findings(findings, titles, nothing, f"{mend}: {options.command('up')}")
+    if findings:
+        raise SystemExit(CHANGES_PENDING)
+
+
+def confirm(question: str, answer: str) -> None:
+    """Go on only if the person at the terminal types the answer; raises BadUsage otherwise, or where there is none."""
+    if not sys.stdin.isatty():
+        raise BadUsage("down asks before it deletes, and nobody is there to answer.", hint="Add --yes.")
+    if click.prompt(question, default="", show_default=False) != answer:
+        raise BadUsage(
+            "Not confirmed; nothing was touched.", hint="Run the command again and type exactly what it asks for."
+        )
