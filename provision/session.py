@@ -5,6 +5,7 @@ import getpass
 import secrets
 import string
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import structlog
 
@@ -101,6 +102,28 @@ def read_only(gcp: Gcp) -> Iterator[None]:
         gcp.gate = before
 
 
+def new_run(clock: Clock) -> str:
+    """Name a run: when it began, and four letters so that two of the same second differ."""
+    return f"{clock.now():%Y%m%dT%H%M%SZ}-{''.join(secrets.choice(string.ascii_lowercase) for _ in range(4))}"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a session is put together from: a simulation gives them its own time and threads.
+
+    Args:
+        lease: Makes the lease.
+        journal: Makes the journal.
+        engine: Makes the engine.
+        name: Names the run.
+    """
+
+    lease: Callable[..., Lease] = Lease
+    journal: Callable[..., Journal] = Journal
+    engine: Callable[..., Engine] = Engine
+    name: Callable[[Clock], str] = new_run
+
+
 @contextlib.contextmanager
 def changing(
     plan: Plan,
@@ -112,6 +135,7 @@ def changing(
     runner: str = "",
     lock_timeout: float | None = None,
     pace: Pace | None = None,
+    parts: Parts = Parts(),
 ) -> Iterator[Engine]:
     """Hold the lease and the open ledger, and hand out an engine whose every change is fenced by both.
 
@@ -124,15 +148,16 @@ def changing(
         runner: The IAM member that runs it.
         pace: How fast the ledger may be saved; as Cloud Storage bears it when None.
         lock_timeout: Seconds to wait for another run; the lease and its margin when None.
+        parts: What all this is put together from.
 
     Raises:
         LockedByAnotherRun: Another run holds the lease to the end of the wait.
         LostTheLease: Another run has taken over.
         LedgerUnreadable: The ledger is damaged, or of a newer version.
     """
-    run = new_run(clock)
+    run = parts.name(clock)
     with _in_words_of_ours():
-        lease = Lease(
+        lease = parts.lease(
             store,
             run=run,
             who=runner or getpass.getuser(),
@@ -142,7 +167,7 @@ def changing(
             ),
         )
         with lease:
-            journal = Journal(store, pace=pace)
+            journal = parts.journal(store, pace=pace)
             journal.open(run, initial)
             if runner and runner not in journal.ledger.runners:
                 journal.note(lambda ledger: ledger.runners.append(runner))
@@ -156,7 +181,7 @@ def changing(
 
             before, gcp.gate = gcp.gate, fence
             try:
-                yield Engine(plan, gcp, journal, run, clock, doing=doing)
+                yield parts.engine(plan, gcp, journal, run, clock, doing=doing)
                 journal.flush()
             except BaseException:
                 with contextlib.suppress(state_errors.StateError):  # the run's own error is what the user must see
@@ -164,11 +189,6 @@ def changing(
                 raise
             finally:
                 gcp.gate = before
-
-
-def new_run(clock: Clock) -> str:
-    """Name a run: when it began, and four letters so that two of the same second differ."""
-    return f"{clock.now():%Y%m%dT%H%M%SZ}-{''.join(secrets.choice(string.ascii_lowercase) for _ in range(4))}"
 
 
 def new_salt() -> str:
