@@ -69,6 +69,14 @@ class NewerSchema(StateError):
         self.known = known
 
 
+class Moved(StateError):
+    """The ledger is in another place by now, and this one only says where."""
+
+    def __init__(self, name: str, to: str) -> None:
+        super().__init__(f"{name} has moved to {to}.")
+        self.to = to
+
+
 class DamagedLedger(StateError):
     """The ledger is cut off, is no JSON, or is not what was once saved."""
 

@@ -1,6 +1,7 @@
 """Keeps the ledger as the run goes on: nothing is done in the cloud before its intent is durable.
 
-1. Opening saves the ledger once in the name of this run, and only then shows it: every older holder is fenced.
+1. Opening saves the ledger once in the name of this run, and only then shows it: every older holder is fenced. Before
+   that save the bytes that were found go into the history.
 2. A commit returns when a save that holds it is durable. Who commits while a save is under way shares the next one.
 3. A save names the generation that it replaces and carries a fresh `write_id`. When it is refused, the ledger is read:
    an own `write_id` means that only an answer was lost, anything else that another run has taken over.
@@ -14,11 +15,13 @@ import time
 import uuid
 from collections.abc import Callable
 
-from state.errors import Conflict, DamagedLedger, Fenced, NewerSchema, NotSaved, StateError, TooFast, Unclear
+from state import history
+from state.errors import Conflict, DamagedLedger, Fenced, Moved, NewerSchema, NotSaved, StateError, TooFast, Unclear
 from state.ledger import Ledger, dumps, loads
 from state.store import Store
 
 Change = Callable[[Ledger], None]
+Instead = Callable[[Ledger | None], Ledger]
 LONGEST_PAUSE = 32.0
 
 
@@ -117,39 +120,59 @@ class Journal:
             raise RuntimeError("the journal has not been opened")
         return self._snapshot
 
-    def open(self, run: str, initial: Callable[[], Ledger]) -> Ledger:
+    def open(self, run: str, initial: Callable[[], Ledger], instead: Instead | None = None) -> Ledger:
         """Take the ledger over for a run.
 
         Args:
             run: this run's id.
             initial: makes a ledger when there is none yet; what it raises comes out.
+            instead: makes the ledger to save in the place of the one that is there, which it is given; of a damaged
+                one, and where there is none, it is given None. What it raises comes out.
 
         Returns:
             The ledger, durable in this run's name.
 
         Raises:
-            NewerSchema, DamagedLedger: it cannot be taken over; nothing was written.
+            NewerSchema, DamagedLedger, Moved: it cannot be taken over; nothing was written.
             NotSaved: others kept saving it, or the store gave no clear answer.
         """
         self._run = run
         made: Ledger | None = None
         for _ in range(self._attempts):
-            blob = self._store.get(self._name)
-            if blob is not None:
-                found = loads(blob.data, self._name)
-                self._generation, self._serial = blob.generation, found.serial
+            found = self._found(damaged_too=instead is not None)
+            if instead is not None:
+                opened = instead(found)
+            elif found is not None:
+                opened = found
             else:
-                found = made = made or initial()
-                self._generation, self._serial = 0, 0
+                opened = made = made or initial()
             self._pace.wait()
             try:
-                self._snapshot = self._save(found)
+                self._snapshot = self._save(opened)
             except Fenced:
                 continue  # an older holder was still at it: what it saved counts
             except (Unclear, TooFast) as error:
                 raise NotSaved(self._name, error) from error
             return self._snapshot
         raise NotSaved(self._name, RuntimeError("other runs keep writing it"))
+
+    def _found(self, *, damaged_too: bool) -> Ledger | None:
+        """Look what is there and put it into the history; serials go on even where a ledger was lost."""
+        blob = self._store.get(self._name)
+        if blob is None:
+            self._generation, self._serial = 0, max(history.serials(self._store), default=0)
+            return None
+        self._generation = blob.generation
+        try:
+            found = loads(blob.data, self._name)
+            self._serial = found.serial
+        except DamagedLedger:
+            if not damaged_too:
+                raise
+            found = None
+            self._serial = max(history.serials(self._store), default=0) + 1
+        self._serial = history.keep(self._store, self._serial, blob.data, attempts=self._attempts, sleep=self._sleep)
+        return found
 
     def commit(self, change: Change) -> None:
         """Change the ledger, and return when that is durable.
@@ -272,7 +295,7 @@ class Journal:
             raise Fenced(self._run, "somebody who deleted it")
         try:
             found = loads(blob.data, self._name)
-        except (DamagedLedger, NewerSchema) as error:
+        except (DamagedLedger, NewerSchema, Moved) as error:
             raise Fenced(self._run, f"somebody unknown ({error})") from error
         if found.write_id not in self._unanswered:
             raise Fenced(self._run, f"run {found.run}")

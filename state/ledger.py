@@ -4,7 +4,8 @@ Rules that hold for all of this file:
 
 1. Equal ledgers are equal bytes: keys are sorted, and nothing depends on the machine or the time.
 2. Reading and writing loses nothing: fields of a later release that this one does not know are kept.
-3. A ledger of a newer schema is refused, since what this release does not understand it could destroy.
+3. A ledger of a newer schema is refused, since what this release does not understand it could destroy; one of an older
+   schema is read by what `upgrades` makes of it.
 4. What was not saved whole is not believed: a digest over the content says so, wherever the file has lain.
 5. No secret is ever in it.
 
@@ -17,9 +18,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from state.errors import DamagedLedger, NewerSchema
+from state.errors import DamagedLedger, Moved, NewerSchema
+from state.upgrades import UPGRADES
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Verb = Literal["create", "update", "delete"]
 Body = dict[str, Any]
@@ -65,7 +67,6 @@ class Record(Entry):
         found: what of the body was there before our first change, so that `down` leaves that.
         protected: whether the user forbade its deletion.
         keep: why `down` keeps it, None when it does not.
-        parent: the ref with which it disappears, None when it has to be deleted by itself.
         pending: the change that was begun; after a crash it may or may not have happened.
         done: the last finished change.
     """
@@ -78,7 +79,6 @@ class Record(Entry):
     found: Body = Field(default_factory=dict)
     protected: bool = False
     keep: str | None = None
-    parent: str | None = None
     pending: Deed | None = None
     done: Deed | None = None
 
@@ -134,8 +134,11 @@ def loads(data: bytes, name: str = "ledger.json") -> Ledger:
     Raises:
         DamagedLedger: it is cut off, is no JSON, or does not match its digest.
         NewerSchema: a later release wrote it.
+        Moved: it is no ledger but a signpost to one.
     """
     content = _parsed(data, name)
+    if isinstance(to := content.get("moved_to"), str) and "deployment" not in content:
+        raise Moved(name, to)
     found = content.get("schema_version")
     if type(found) is not int or found < 1:
         raise DamagedLedger(name, "it does not say of which schema it is")
@@ -144,12 +147,19 @@ def loads(data: bytes, name: str = "ledger.json") -> Ledger:
     digest = content.pop("digest", None)
     if digest is not None and digest != _digest(content):
         raise DamagedLedger(name, "its content does not match its digest, so it was changed or only partly written")
+    for older in range(found, SCHEMA_VERSION):
+        content = UPGRADES[older](content)
     try:
         return Ledger.model_validate(content)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
         raise DamagedLedger(name, f"{place}: {first['msg']}") from None
+
+
+def signpost(to: str) -> bytes:
+    """What is left where a ledger was: where it has gone; releases that know no signposts refuse it as damaged."""
+    return json.dumps({"moved_to": to}, indent=1).encode() + b"\n"
 
 
 def _parsed(data: bytes, name: str) -> dict[str, Any]:

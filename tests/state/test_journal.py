@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from state.errors import DamagedLedger, Fenced, NewerSchema, NotSaved
+from state.errors import DamagedLedger, Fenced, Moved, NewerSchema, NotSaved
 from state.journal import Journal, Pace, read_ledger
-from state.ledger import loads
+from state.ledger import loads, signpost
 
 NEVER = 10**9
 COMMITS = st.lists(st.sampled_from(["ok", "lost", "unsent", "late", "fast"]), min_size=1, max_size=4)
@@ -96,8 +96,12 @@ class TestOpening:
 
     @pytest.mark.parametrize(
         ("data", "error"),
-        [(b'{"schema_version": 99}', NewerSchema), (b'{"schema_version": 1', DamagedLedger)],
-        ids=["of a newer release", "that is cut off"],
+        [
+            (b'{"schema_version": 99}', NewerSchema),
+            (b'{"schema_version": 1', DamagedLedger),
+            (signpost("gs://there/"), Moved),
+        ],
+        ids=["of a newer release", "that is cut off", "that has moved"],
     )
     def test_a_ledger_is_left_as_it_is(self, memory, new_ledger, data, error):
         """The run does not begin, and the file can still be looked into."""

@@ -1,13 +1,14 @@
 """The ledger: bytes and back, whatever is in it."""
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from state.errors import DamagedLedger, NewerSchema
-from state.ledger import SCHEMA_VERSION, Deed, Ledger, Record, dumps, loads
+from state.errors import DamagedLedger, Moved, NewerSchema
+from state.ledger import SCHEMA_VERSION, Deed, Ledger, Record, dumps, loads, signpost
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -38,7 +39,8 @@ RECORDS = st.builds(
     found=BODIES,
     protected=st.booleans(),
     keep=st.none() | st.text(),
-    parent=st.none() | st.text(),
+    waits=st.none() | st.fixed_dictionaries({"why": st.text(), "since": st.text()}),
+    replaced=st.booleans(),
     pending=st.none() | DEEDS,
     done=st.none() | DEEDS,
 )
@@ -59,6 +61,15 @@ LEDGERS = st.builds(
     runners=st.lists(st.text(), max_size=2),
     counters=st.dictionaries(st.text(), st.integers(0), max_size=2),
     records=st.dictionaries(st.text(), RECORDS, max_size=2),
+    rollback=st.none()
+    | st.fixed_dictionaries(
+        {
+            "to": st.text(),
+            "restore": st.dictionaries(st.text(), RECORDS, max_size=1),
+            "release": st.dictionaries(st.text(), BODIES, max_size=1),
+            "remove": st.lists(st.text(), max_size=1),
+        }
+    ),
     facts=st.dictionaries(st.text(), BODIES, max_size=2),
 )
 
@@ -158,6 +169,48 @@ def test_a_ledger_of_a_newer_release_is_refused_whatever_else_it_holds():
     """What it means is unknown here, its digest included."""
     with pytest.raises(NewerSchema, match=f"schema {SCHEMA_VERSION + 1}, and this release knows"):
         loads(json.dumps({"schema_version": SCHEMA_VERSION + 1, "digest": {"of": "another kind"}}).encode())
+
+
+def test_a_ledger_of_the_first_schema_is_read_as_one_of_today():
+    """A file as the first release wrote it: what was dropped since is gone, and all else is there."""
+    old = Path(__file__).with_name("ledger-schema-1.json").read_bytes()
+
+    ledger = loads(old)
+    before, after = json.loads(old), json.loads(dumps(ledger))
+
+    assert ledger.schema_version == SCHEMA_VERSION
+    assert all("parent" in record for record in before["records"].values())
+    for record in before["records"].values():
+        del record["parent"]
+    known = set(before) - {"digest", "schema_version", "records"}
+    assert {field: after[field] for field in known} == {field: before[field] for field in known}
+    for ref, record in before["records"].items():
+        assert after["records"][ref].items() >= record.items()
+
+
+def test_an_old_ledger_that_was_changed_is_found_out_before_it_is_upgraded():
+    """Its digest is of what the old release wrote."""
+    old = Path(__file__).with_name("ledger-schema-1.json").read_bytes()
+
+    with pytest.raises(DamagedLedger, match="digest"):
+        loads(old.replace(b"europe-west1", b"europe-west2"))
+
+
+@pytest.mark.parametrize("records", [None, 7, ["a"], {"projects/p/x": None}], ids=repr)
+def test_an_old_ledger_that_makes_no_sense_is_damaged(records, new_ledger):
+    """Upgrading is no place to fail."""
+    content = {**new_ledger().model_dump(), "schema_version": 1, "records": records}
+
+    with pytest.raises(DamagedLedger, match="records"):
+        loads(json.dumps(content).encode())
+
+
+def test_a_signpost_says_where_the_ledger_is():
+    """It is no damaged ledger."""
+    with pytest.raises(Moved, match=r"ledger\.json has moved to gs://there/prod/") as told:
+        loads(signpost("gs://there/prod/"))
+
+    assert told.value.to == "gs://there/prod/"
 
 
 def test_a_ledger_mended_by_hand_is_read_once_its_digest_is_taken_out(new_ledger):
