@@ -6,7 +6,6 @@ import importlib.util
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -119,15 +118,19 @@ def _launch(folder: Path) -> Emulator:
     data, log = folder / "data", folder / "emulator.log"
     command = [sys.executable, "-m", "provision.emulator", "--data", str(data), "--profile", "local"]
     with log.open("ab") as output:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
-        )
+        # No Popen: that is for children to be waited for, and this one outlives us.
+        files = [
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_DUP2, output.fileno(), 1),
+            (os.POSIX_SPAWN_DUP2, output.fileno(), 2),
+        ]
+        pid = os.posix_spawn(sys.executable, command, os.environ, file_actions=files, setsid=True)
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise LocalFailed(f"The emulator ended with code {process.returncode}; its last words:\n{_tail(log)}")
+        if not _alive(pid):
+            raise LocalFailed(f"The emulator ended; its last words:\n{_tail(log)}")
         found = find(folder)
-        if found is not None and found.pid == process.pid:
+        if found is not None and found.pid == pid:
             return found
         time.sleep(0.05)
     raise LocalFailed(f"The emulator did not come up within {START_SECONDS:.0f} s; its last words:\n{_tail(log)}")
