@@ -145,6 +145,7 @@ class Config(Section):
     server: Server = Server()
     artifacts: Artifacts = Artifacts()
     door: Door = Door()
+    protect: tuple[str, ...] = ()
 
     @pydantic.field_validator("region")
     @classmethod

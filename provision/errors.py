@@ -49,7 +49,17 @@ class NotOurs(ProvisionError):
     """Something is there under a name that we would use, and it does not carry our mark."""
 
     exit_code = 5
-    hint = "Choose another env or name in provision.toml, or remove the thing yourself if nobody needs it."
+    hint = (
+        "Choose another env or name in provision.toml, remove the thing yourself if nobody needs it,"
+        " or take it over: up --adopt REF."
+    )
+
+
+class Protected(ProvisionError):
+    """Something that the settings protect would have to be deleted or replaced."""
+
+    exit_code = 5
+    hint = "Take its row out of protect in provision.toml and run up, if it may really go."
 
 
 class WrongRegion(ProvisionError):
@@ -135,10 +145,42 @@ class LostTheLease(ProvisionError):
 
 
 class LedgerUnreadable(ProvisionError):
-    """The ledger cannot be read by this version of the program."""
+    """The ledger was written by a newer version of the program."""
 
     exit_code = 3
-    hint = "Use the newest version of this program, or restore an older generation of the object in Cloud Storage."
+    hint = "Use the newest version of this program."
+
+
+class LedgerDamaged(ProvisionError):
+    """The ledger is cut off, is no JSON, or is not what was once saved.
+
+    Args:
+        message: What is wrong with it.
+        last_good: The serial of the newest earlier one that can be read, None when there is none.
+    """
+
+    exit_code = 3
+    hint = "Put an earlier one in its place: python -m provision state restore SERIAL; or make it anew: state rebuild."
+
+    def __init__(self, message: str, *, last_good: int | None) -> None:
+        super().__init__(message)
+        self.last_good = last_good
+
+
+class LedgerMoved(ProvisionError):
+    """The ledger is in another place by now, and nothing was touched.
+
+    Args:
+        message: What has moved where.
+        to: The place, as --state takes it.
+    """
+
+    exit_code = 3
+    hint = "Type the same command with --state and the place where the ledger is now."
+
+    def __init__(self, message: str, *, to: str) -> None:
+        super().__init__(message)
+        self.to = to
 
 
 class OperationFailed(ProvisionError):
@@ -154,6 +196,17 @@ class OperationFailed(ProvisionError):
     def __init__(self, message: str, *, code: int | str = "", hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.code = code
+
+
+class StillInUse(OperationFailed):
+    """Something that is to go is still in use, perhaps by something at Google that lets go of it within hours or days.
+
+    Args:
+        message: What Google says of it.
+    """
+
+    exit_code = 6
+    hint = "Run the same command again later, or with --wait 2h."
 
 
 class DidNotSettle(ProvisionError):

@@ -7,7 +7,7 @@ reading the resource tells how.
 from collections.abc import Callable
 from typing import Any
 
-from provision.errors import OperationFailed
+from provision.errors import OperationFailed, StillInUse
 from provision.gcp import Gcp
 from provision.step import Operation
 
@@ -96,7 +96,8 @@ def _raise_if_failed(answer: Answer) -> None:
     error = answer.get("error")
     if error and error.get("errors"):  # Compute and Cloud SQL: a list of words and sentences
         first = error["errors"][0]
-        raise OperationFailed(first.get("message") or first.get("code", "failed"), code=first.get("code", ""))
+        kind = StillInUse if first.get("code") == "RESOURCE_IN_USE_BY_ANOTHER_RESOURCE" else OperationFailed
+        raise kind(first.get("message") or first.get("code", "failed"), code=first.get("code", ""))
     if error:  # google.rpc.Status
         raise OperationFailed(
             error.get("message") or f"failed with code {error.get('code')}", code=error.get("code", "")

@@ -23,6 +23,9 @@ class Row:
         keep_older: How many resources that are not declared any more are kept beside those that are.
         data: Holds data of the users: `down` keeps it unless it is empty or --delete-data is given.
         renews: What cannot be changed in place is made anew under the next id instead of refused.
+        final: Why one that was deleted cannot be made again as it was, by a rollback; None when it can.
+        lies_in: The row in whose resource it lies, without going with it: whose that is decides whose this is.
+        awaits: Rows that it waits for by itself at run time: when one fails, its own end is not waited for.
         once: Its name cannot be used a second time: what is gone is made anew under the next id.
         refused: The verb to go on with when the operation of the step's own delete failed.
         kept: Tells, when it is applied, why `down` must keep it; None when it need not.
@@ -40,6 +43,9 @@ class Row:
     once: bool = False
     refused: Delete | None = None
     kept: Callable[[Deployment], str | None] | None = None
+    final: str | None = None
+    lies_in: str | None = None
+    awaits: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -72,8 +78,12 @@ def row(
     once: bool = False,
     refused: Delete | None = None,
     kept: Callable[[Deployment], str | None] | None = None,
+    final: str | None = None,
+    lies_in: Step | None = None,
+    awaits: tuple[Step, ...] = (),
 ) -> Row:
     """Write one line of the table; see Row for the arguments."""
+    within = lies_in or dies_with
     return Row(
         step=step,
         needs=tuple(_name(other) for other in needs),
@@ -87,6 +97,9 @@ def row(
         once=once,
         refused=refused,
         kept=kept,
+        final=final,
+        lies_in=_name(within) if within else None,
+        awaits=tuple(_name(other) for other in awaits),
     )
 
 
@@ -102,7 +115,7 @@ class Plan:
         for line in rows:
             if line.name in self.rows:
                 raise ValueError(f"{line.name} stands in the table twice")
-            above = {*line.needs, *([line.dies_with] if line.dies_with else [])}
+            above = {*line.needs, *line.awaits, *filter(None, (line.dies_with, line.lies_in))}
             if missing := sorted(above - self.rows.keys()):
                 raise ValueError(f"{line.name} needs {', '.join(missing)}, which must stand above it")
             if not line.title:
@@ -119,9 +132,39 @@ class Plan:
         """The graph: by row name, the names of the rows that it needs."""
         return {line.name: line.needs for line in self}
 
+    def dependants(self) -> dict[str, tuple[str, ...]]:
+        """The graph the other way round: by row name, what needs it or lies in it, and goes before it."""
+        return {
+            line.name: tuple(
+                other.name for other in self if line.name in {*other.needs, other.lies_in, other.dies_with}
+            )
+            for line in self
+        }
+
     def above(self, name: str) -> set[str]:
         """All rows that a row needs, also through others."""
         return set(self[name].needs).union(*(self.above(other) for other in self[name].needs))
+
+    def around(self, name: str) -> set[str]:
+        """All rows with whose deletion a row goes."""
+        outer = self[name].dies_with
+        return {outer, *self.around(outer)} if outer else set()
+
+    def inside(self, name: str) -> set[str]:
+        """All rows that go when a row is deleted."""
+        return {line.name for line in self if name in self.around(line.name)}
+
+    def with_needs(self, names: Collection[str]) -> set[str]:
+        """Some rows and all that they need."""
+        return set(names).union(*map(self.above, names))
+
+    def with_dependants(self, names: Collection[str]) -> set[str]:
+        """Some rows and all that need them, or lie in them."""
+        found = set(names)
+        for line in self:  # what a row needs, and what it lies in, stands above it
+            if not found.isdisjoint({*line.needs, line.lies_in}):
+                found.add(line.name)
+        return found
 
 
 def _name(step: Step) -> str:

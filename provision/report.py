@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.markup import escape
 
-from provision.engine import Done
+from provision.deeds import Done
 from provision.errors import ProvisionError
 from provision.inspect import Finding, Kind
 from provision.log import short

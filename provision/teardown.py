@@ -1,14 +1,18 @@
 """Takes a deployment away in reverse order, from the ledger alone, and tells what stays and why."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from provision import step
 from provision.engine import Engine
+from provision.errors import StillInUse
 from provision.gcp import Gcp
 from provision.plan import Plan, Row
 from provision.step import Contents, Ref, Stays
-from provision.walk import walk
-from state.ledger import Ledger, Record
+from state.ledger import Ledger, Record, Waits
+
+BETWEEN_TRIES = 60.0
+"""Seconds between two attempts to remove what Google does not let go of."""
 
 
 @dataclass(frozen=True)
@@ -47,62 +51,82 @@ class Teardown:
         engine: The engine of this run.
         new_salt: A fresh suffix for the next deployment's names: deleted ones stay reserved at Google for a while.
         delete_data: Whether data of the users goes too.
+        only: Names of rows to take away, with all that depends on them; everything when empty.
     """
 
-    def __init__(self, engine: Engine, new_salt: str, *, delete_data: bool) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, new_salt: str, *, delete_data: bool, only: Collection[str] = ()) -> None:
+        self._engine, self._plan = engine, engine.plan
         self._new_salt = new_salt
-        self._spared = {} if delete_data else data_at_risk(engine.plan, engine.gcp, engine.journal.ledger)
+        self._spared = {} if delete_data else data_at_risk(engine.plan, engine.gcp, engine.ledger)
+        self._rows = self._plan.with_dependants(only) if only else set(self._plan.rows)
+        self._needed = self._plan.with_needs({record.step for record in self._records() if record.protected})
         self.left: list[Left] = []
 
-    def run(self) -> list[Left]:
+    def run(self, wait: float = 0) -> list[Left]:
         """Take everything away that is ours; what cannot or must not go is released from the ledger and returned.
+
+        What Google does not let go of yet stays in the ledger with the reason; see waiting.
+
+        Args:
+            wait: Seconds to go on trying for it.
 
         Raises:
             ProvisionError: What could not be removed; what does not stand in its way was removed all the same.
         """
-        plan = self._engine.plan
-        rows = {row.name for row in plan if self._records(row)}
-        after: dict[str, list[str]] = {name: [] for name in rows}
-        for row in plan:
-            for other in {*row.needs, *([row.dies_with] if row.dies_with else [])}:
-                if row.name in rows and other in rows:
-                    after[other].append(row.name)
-        outcome = walk(after, self._visit, workers=self._engine.workers, stop=self._engine.stop)
-        self._engine.raise_for(outcome)
-        self._engine.journal.commit(self._start_afresh)
+        until = self._engine.clock.monotonic() + wait
+        while True:
+            self.left = []
+            self._pass()
+            left = until - self._engine.clock.monotonic()
+            if not self.waiting or left <= 0:
+                break
+            self._engine.deeds.patience.pause(min(left, BETWEEN_TRIES))
+        self._engine.journal.commit(self._close)
         return sorted(self.left, key=lambda item: item.ref)
 
+    @property
+    def waiting(self) -> dict[Ref, Waits]:
+        """What Google does not let go of yet."""
+        return {record.ref: record.waits for record in self._records() if record.waits}
+
+    def _pass(self) -> None:
+        rows = {record.step for record in self._records()} & self._rows
+        after = {name: dependants for name, dependants in self._plan.dependants().items() if name in rows}
+        outcome = self._engine.visit_all(after, self._visit)
+        outcome.failed = {name: error for name, error in outcome.failed.items() if not isinstance(error, StillInUse)}
+        self._engine.raise_for(outcome)
+
     def _visit(self, name: str) -> None:
-        row = self._engine.plan[name]
-        if row.dies_with and self._all_go(self._engine.plan[row.dies_with]):
+        row = self._plan[name]
+        if row.dies_with and self._all_go(self._plan[row.dies_with]):
             return  # goes with what it lies in, and its record with that one's
         goes = self._all_go(row)
-        for record in self._records(row):
+        for record in self._records(name):
             why = self._reason_to_keep(row, record)
             if why is None:
                 why = self._remove(row, record)
-            elif not record.keep:  # what the config keeps stays ours: the next `up` goes on with it
-                self._release(record.ref)
+            elif not self._stays_ours(record):
+                self._engine.deeds.forget(record.ref)
             if why:
                 self.left.append(Left(record.ref, why))
-        for child in self._engine.plan:
+        for child in self._plan:
             if goes and child.dies_with == name:
-                for record in self._records(child):
-                    self._release(record.ref)
+                for record in self._records(child.name):
+                    self._engine.deeds.forget(record.ref)
 
     def _remove(self, row: Row, record: Record) -> str | None:
         """Remove a resource; returns what it leaves, or why it must stay after all."""
         try:
             self._engine.remove(row, record)
         except Stays as reason:
-            self._release(record.ref)
+            self._engine.deeds.forget(record.ref)
             return str(reason)
+        except StillInUse as error:
+            since = record.waits.since if record.waits else self._engine.clock.now().isoformat(timespec="seconds")
+            waits = Waits(why=str(error), since=since)
+            self._engine.journal.note(self._engine.deeds.written(row, record.ref, waits=waits, pending=None))
+            raise
         return row.step.LEAVES
-
-    def _release(self, ref: Ref) -> None:
-        """Take a resource out of the ledger without touching it."""
-        self._engine.journal.note(lambda ledger: ledger.records.__delitem__(ref))
 
     def _reason_to_keep(self, row: Row, record: Record) -> str | None:
         if record.ref in self._spared:
@@ -111,21 +135,32 @@ class Teardown:
         if record.keep:
             return record.keep
         if record.protected:
-            return "is protected by the config that was applied last"
+            return "The settings protect it."
+        if record.step in self._needed and row.step.delete is not step.keep:
+            return "Something that the settings protect needs it."
         if row.step.delete is step.keep:
             return row.step.LEAVES or "is never deleted"
         if record.adopted:
             return "was there before us"
         return None
 
+    def _stays_ours(self, record: Record) -> bool:
+        """Whether the next `up` goes on with something that is kept; all else is released from the ledger."""
+        return bool(record.keep) or record.protected or record.step in self._needed
+
     def _all_go(self, row: Row) -> bool:
-        records = self._records(row)
+        records = self._records(row.name) if row.name in self._rows else []
         return bool(records) and all(self._reason_to_keep(row, record) is None for record in records)
 
-    def _records(self, row: Row) -> list[Record]:
-        return [record for record in self._engine.journal.ledger.records.values() if record.step == row.name]
+    def _records(self, name: str = "") -> list[Record]:
+        return [record for record in self._engine.ledger.records.values() if name in {"", record.step}]
 
-    def _start_afresh(self, ledger: Ledger) -> None:
-        ledger.facts.clear()
-        ledger.counters.clear()
-        ledger.salt = self._new_salt
+    def _close(self, ledger: Ledger) -> None:
+        """Forget what is known of rows that are gone; once all are, the next deployment gets names of its own."""
+        steps = {record.step for record in ledger.records.values()}
+        for name in ledger.facts.keys() - steps:
+            del ledger.facts[name]
+        if all(record.keep and not record.waits for record in ledger.records.values()):
+            ledger.facts.clear()
+            ledger.counters.clear()
+            ledger.salt = self._new_salt

@@ -55,6 +55,18 @@ class Deed(Entry):
     operation: str | None = None
 
 
+class Waits(Entry):
+    """Why something could not be deleted yet.
+
+    Attributes:
+        why: what Google says of it.
+        since: when it was first refused (UTC, ISO 8601).
+    """
+
+    why: str
+    since: str
+
+
 class Record(Entry):
     """One thing in the cloud that this deployment made or took over.
 
@@ -67,6 +79,8 @@ class Record(Entry):
         found: what of the body was there before our first change, so that `down` leaves that.
         protected: whether the user forbade its deletion.
         keep: why `down` keeps it, None when it does not.
+        waits: why it could not be deleted yet, None when nobody tried or nothing stands in its way.
+        replaced: whether the user asked for another one in its place.
         pending: the change that was begun; after a crash it may or may not have happened.
         done: the last finished change.
     """
@@ -79,8 +93,26 @@ class Record(Entry):
     found: Body = Field(default_factory=dict)
     protected: bool = False
     keep: str | None = None
+    waits: Waits | None = None
+    replaced: bool = False
     pending: Deed | None = None
     done: Deed | None = None
+
+
+class Rollback(Entry):
+    """A way back that was begun and has not ended.
+
+    Attributes:
+        to: the run before which everything shall be as it was.
+        restore: what shall be as it was then, by ref.
+        release: refs that were there before us, and are known no more once they are as they were.
+        remove: refs that were made since.
+    """
+
+    to: str
+    restore: dict[str, Record] = Field(default_factory=dict)
+    release: dict[str, Body] = Field(default_factory=dict)
+    remove: list[str] = Field(default_factory=list)
 
 
 class Ledger(Entry):
@@ -95,6 +127,7 @@ class Ledger(Entry):
         run: the run that saved it last.
         runners: who has run `up`, as IAM members.
         counters: by step, how often Google wanted a new id.
+        rollback: the way back that was begun last, None when it has ended or was abandoned.
         records: by ref.
         facts: by step, what only the server could tell.
     """
@@ -112,6 +145,7 @@ class Ledger(Entry):
     run: str = ""
     runners: list[str] = Field(default_factory=list)
     counters: dict[str, int] = Field(default_factory=dict)
+    rollback: Rollback | None = None
     records: dict[str, Record] = Field(default_factory=dict)
     facts: dict[str, Body] = Field(default_factory=dict)
 

@@ -46,15 +46,16 @@ PLAN = Plan((
     row(peering,           peering_range, project_roles, at_least=("reservedPeeringRanges",), settles=60,
         refused=peering.delete_refused),
 
-    row(sql_instance,      peering, at_least=("settings.dataDiskSizeGb",), once=True),
+    row(sql_instance,      peering, at_least=("settings.dataDiskSizeGb",), once=True,
+        final="what it held is only in its final backup, and Google keeps its name for a week"),
     row(sql_database,      sql_instance, dies_with=sql_instance),
-    row(secret,            apis, settles=60, once=True),
-    row(secret_version,    secret, dies_with=secret, renews=True),
+    row(secret,            apis, settles=60, once=True, final="its versions went with it"),
+    row(secret_version,    secret, dies_with=secret, renews=True, final="Google has destroyed what it said"),
     row(sql_user,          sql_database, secret_version, write_only=("passwordVersion",), dies_with=sql_instance),
     row(secret_access,     secret, service_accounts, dies_with=secret),
 
     row(artifact_bucket,   apis, data=True),
-    row(artifact_access,   artifact_bucket, service_accounts),
+    row(artifact_access,   artifact_bucket, service_accounts, lies_in=artifact_bucket),
     row(build_bucket,      apis),
     row(build_access,      build_bucket, service_accounts, dies_with=build_bucket),
 
@@ -70,7 +71,7 @@ PLAN = Plan((
 
     # Not the database: the server waits for it by itself, so that both are made at the same time.
     row(server,            image, door, subnet, secret_version, secret_access, artifact_access,
-        renews=True, settles=60),
+        awaits=(sql_instance, sql_database, sql_user), renews=True, settles=60),
     row(traffic,           server, settles=60),
     row(door_access,       server),
     row(client_rights,     service_accounts, dies_with=service_accounts),

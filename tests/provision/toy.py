@@ -139,9 +139,12 @@ def first_ledger():
     )
 
 
-def engine(rows, store, run="run-1"):
-    """An engine over toy rows; opening it saves the ledger once."""
-    clock = HandMovedClock()
+_RUNS = itertools.count(1)
+
+
+def engine(rows, store):
+    """An engine over toy rows, with a run id of its own; opening it saves the ledger once."""
+    clock, run = HandMovedClock(), f"run-{next(_RUNS)}"
     journal = Journal(store, pace=Pace(burst=10**6), sleep=clock.sleep)
     journal.open(run, first_ledger)
     return Engine(Plan(tuple(rows)), Gcp("p"), journal, run, clock, workers=1)

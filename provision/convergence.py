@@ -1,0 +1,164 @@
+"""The one path: brings what is declared into being, and takes it away again.
+
+A first run, a re-run, a resume after a crash, adoption, the repair of drift and a rollback are all `bring`: read,
+compare, act, until nothing differs.
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from provision import compare, renewal
+from provision.deeds import Deeds
+from provision.errors import CannotChangeInPlace, DidNotSettle, NameReserved, NotOurs, OperationFailed
+from provision.plan import Row
+from provision.step import Body, Change, Delete, Owner, Ref
+from state.ledger import Deed, Record
+
+ACTS = 5
+"""Calls towards one goal before it counts as not reachable; each has an intent of its own."""
+
+
+@dataclass
+class Convergence:
+    """Works on one resource at a time, from any thread.
+
+    Args:
+        deeds: Makes the changes.
+        adopts: Whether a thing that does not carry our mark may be taken over.
+    """
+
+    deeds: Deeds
+    adopts: Callable[[Ref], bool] = lambda ref: False
+
+    def bring(self, row: Row, ref: Ref, body: Body) -> Body:
+        """Make one ref what its body says; returns it as it is then.
+
+        Raises:
+            NotOurs: Something is there that is not ours and may not be adopted.
+            CannotChangeInPlace: A field differs that cannot be changed.
+            DidNotSettle: It still differs after several calls.
+            renewal.Gone: What was there is gone, and its name cannot be used again.
+        """
+        self.deeds.resume(ref)
+        try:
+            return self.deeds.patience.with_(f"{row.title} ({ref})", lambda: self._settle(row, ref, body))
+        except NameReserved as error:
+            if not row.once:
+                raise
+            raise renewal.Gone(ref) from error
+
+    def remove(self, row: Row, record: Record) -> None:
+        """Take one recorded resource away, when it is ours; its record stays.
+
+        Raises:
+            NotOurs: The thing under this name does not carry our mark any more.
+            Stays: It must not go now.
+        """
+        self.deeds.resume(record.ref)
+        # An unfinished change may have had its effect, so what it was about to apply is ours too.
+        after = (record.pending and record.pending.after) or {}
+        ours = [compare.without(body, record.found) for body in (record.body, after)]
+        self.deeds.patience.with_(f"removing {record.ref}", lambda: self._dismantle(row, record.ref, ours))
+
+    def _settle(self, row: Row, ref: Ref, body: Body) -> Body:
+        deeds, clock = self.deeds, self.deeds.clock
+        record = deeds.known(ref)
+        applied = record.body if record else {}
+        deed: Deed | None = None
+        acted: list[Change] | None = None
+        since = clock.monotonic()
+        for acts in range(ACTS + 1):
+            while True:
+                live = deeds.read(row, ref)
+                if live is not None and deed is None:
+                    self._claim(row, ref, body, live)
+                if live is None and deed is None and row.once and record is not None and record.done is not None:
+                    raise renewal.Gone(ref)
+                changes = None if live is None else self._differences(row, body, live, applied)
+                if live is not None and not changes:
+                    self._conclude(row, ref, body, live, deed)
+                    return live
+                # What Google has accepted may show only later: read again for the documented time, do not act again.
+                if deed is None or changes != acted or clock.monotonic() - since >= row.settles:
+                    break
+                deeds.patience.pause(min(2.0, row.settles / 10))
+            if acts == ACTS:
+                break
+            outcome: dict[str, object] = {"done": deed, "body": applied} if deed else {}
+            deed = self._act(row, ref, body, live, changes or [], outcome)
+            applied, acted, since = compare.merged(applied, body), changes, clock.monotonic()
+        raise DidNotSettle(f"{ref} still differs: {'; '.join(map(str, changes or [])) or 'it is not there'}")
+
+    def _differences(self, row: Row, body: Body, live: Body, applied: Body) -> list[Change]:
+        return compare.differences(body, live, applied, at_least=row.at_least, write_only=row.write_only)
+
+    def _claim(self, row: Row, ref: Ref, body: Body, live: Body) -> None:
+        """Make sure that a thing that is there is ours, or may be adopted, before it is touched."""
+        deeds, record = self.deeds, self.deeds.known(ref)
+        if record is not None and record.done is not None:
+            return
+        owner = row.step.owner(live, deeds.journal.ledger.deployment)
+        if owner is Owner.FOREIGN and not self.adopts(ref):
+            if record is not None:  # we were about to make one, and somebody else was faster
+                deeds.forget(ref)
+            differs = "; ".join(map(str, self._differences(row, body, live, {}))) or "nothing but the mark"
+            raise NotOurs(f"{ref} exists already and does not carry our mark ({row.title}). What differs: {differs}")
+        if owner is Owner.FOREIGN or (owner is Owner.SHARED and record is None):
+            deeds.journal.note(deeds.written(row, ref, adopted=True, pending=None))
+            deeds.log.info("resource.adopted", step=row.name, ref=ref)
+        elif record is None and row.at_least:
+            deeds.journal.note(deeds.written(row, ref, found=compare.shared(body, live)))
+
+    def _act(
+        self, row: Row, ref: Ref, body: Body, live: Body | None, changes: list[Change], outcome: dict[str, object]
+    ) -> Deed:
+        """Make one call; the outcome of the call before it, if there was one, is written down with its intent."""
+        deeds, step = self.deeds, row.step
+        deeds.log.debug("resource.change", step=row.name, ref=ref, changes=[str(change) for change in changes])
+        if live is None:
+            deed = deeds.deed("create", ref, before=None, after=body)
+            return deeds.make(deed, row, ref, lambda: step.create(deeds.gcp, ref, body), outcome)
+        deed = deeds.deed("update", ref, before=compare.managed(live, body), after=body)
+        try:
+            return deeds.make(deed, row, ref, lambda: step.update(deeds.gcp, ref, body, changes), outcome)
+        except CannotChangeInPlace as error:
+            if not outcome:
+                raise
+            # What was made a moment ago: a new one under another id would come out the same.
+            raise DidNotSettle(f"{ref} did not come out as declared: {'; '.join(map(str, changes))}") from error
+
+    def _conclude(self, row: Row, ref: Ref, body: Body, live: Body, deed: Deed | None) -> None:
+        deeds, record = self.deeds, self.deeds.known(ref)
+        body = compare.without(body, record.found) if record else body
+        if deed is None and record is not None and record.pending is None and record.done and record.body == body:
+            return
+        # What we found made already, by a run that died before it could say so, was made by its intent.
+        deed = deed or (record.pending or record.done if record else None)
+        deed = deed or deeds.deed("update", ref, before=compare.managed(live, body), after=body)
+        # Not waited for: the intent of a dependant is durable before its call, and that save carries this outcome.
+        deeds.journal.note(deeds.written(row, ref, pending=None, done=deed, body=body))
+
+    def _dismantle(self, row: Row, ref: Ref, ours: list[Body]) -> None:
+        deeds = self.deeds
+        delete: Delete = row.step.delete
+        applied = compare.united(*ours)
+        for _ in range(ACTS):
+            live = deeds.read(row, ref)
+            if live is None or not any(compare.remains(body, live) for body in ours):
+                return
+            if row.step.owner(live, deeds.journal.ledger.deployment) is Owner.FOREIGN:
+                raise NotOurs(
+                    f"{ref} does not carry our mark any more, so it is left alone",
+                    hint="Remove it yourself if nobody needs it, then run the same command again.",
+                )
+            deed = deeds.deed("delete", ref, before=compare.managed(live, applied), after=None)
+            call = functools.partial(delete, deeds.gcp, ref, live, applied)
+            try:
+                deeds.make(deed, row, ref, call, {"body": applied})
+            except OperationFailed as error:
+                if row.refused is None or delete is row.refused:
+                    raise
+                deeds.log.info("resource.refused", step=row.name, ref=ref, why=str(error))
+                delete = row.refused
+        raise DidNotSettle(f"{ref} is still there after {ACTS} attempts to delete it")

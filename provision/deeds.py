@@ -1,0 +1,155 @@
+"""Makes changes one call at a time, each so that a later process can tell what became of it.
+
+The intent of a change is durable before its call, the name of its operation right after, and its outcome with or
+before the next intent that builds upon it.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from provision import retry
+from provision.clock import Clock
+from provision.errors import CannotChangeInPlace, OperationFailed
+from provision.gcp import Gcp
+from provision.patience import Patience
+from provision.plan import Row
+from provision.step import Body, Operation, Ref, Stays
+from state.journal import Journal
+from state.ledger import Deed, Ledger, Record, Verb
+
+_PAST = {"create": "created", "update": "updated", "delete": "deleted"}
+
+
+@dataclass(frozen=True)
+class Done:
+    """One change that a run has made, for the report."""
+
+    verb: str
+    step: str
+    ref: Ref
+    seconds: float
+
+
+@dataclass
+class Deeds:
+    """The changes of one run.
+
+    Args:
+        gcp: The clients.
+        journal: The open ledger.
+        run: This run's id.
+        clock: Whose time passes.
+        stop: Once set, nothing new is started and waiting ends.
+    """
+
+    gcp: Gcp
+    journal: Journal
+    run: str
+    clock: Clock
+    stop: threading.Event
+    done: list[Done] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.log = structlog.get_logger().bind(run=self.run)
+        known = retry.Circumstances(self.journal.ledger.project_number)
+        self.patience = Patience(self.gcp, self.clock, known, self.stop)
+
+    def known(self, ref: Ref) -> Record | None:
+        """What the ledger says of a resource now."""
+        return self.journal.ledger.records.get(ref)
+
+    def read(self, row: Row, ref: Ref) -> Body | None:
+        """Read a resource; None when it is absent."""
+        try:
+            return row.step.read(self.gcp, ref)
+        except Exception as error:
+            if retry.absent(error):
+                return None
+            raise
+
+    def resume(self, ref: Ref) -> None:
+        """Wait for what an earlier run had under way; how it ended is read from the resource."""
+        record = self.known(ref)
+        if record and record.pending and record.pending.operation:
+            self.log.info("operation.resumed", ref=ref, operation=record.pending.operation)
+            try:
+                self.patience.until_over(record.pending.operation)
+            except OperationFailed as error:
+                self.log.warning("operation.failed", ref=ref, why=str(error))
+
+    def make(
+        self, deed: Deed, row: Row, ref: Ref, call: Callable[[], Operation | None], outcome: dict[str, object]
+    ) -> Deed:
+        """Make one call towards a goal and wait until what it began is over.
+
+        Args:
+            deed: What is intended.
+            row: The row.
+            ref: The resource.
+            call: The call; when it raises CannotChangeInPlace or Stays, it has not been made.
+            outcome: What else becomes of the record: the outcome of the call before it, if there was one.
+
+        Returns:
+            The deed, as it was written down.
+        """
+        self.patience.go_on()
+        begun = self.clock.monotonic()
+        record = self.known(ref)
+        unfinished = record.pending if record and not outcome else None
+        self.journal.commit(self.written(row, ref, pending=deed, **outcome))
+        try:
+            operation = call()
+        except CannotChangeInPlace:
+            self.journal.note(self.written(row, ref, pending=unfinished))
+            raise
+        except Stays:
+            self.journal.note(self.written(row, ref, pending=None))
+            raise
+        self._follow(ref, operation)
+        self.patience.circumstances.granted |= ref.endswith("/iamPolicy")
+        self.patience.circumstances.enabled |= ref.endswith("/services")
+        seconds = self.clock.monotonic() - begun
+        self.done.append(Done(deed.verb, row.name, ref, seconds))
+        self.log.info(f"resource.{_PAST[deed.verb]}", step=row.name, ref=ref, seconds=round(seconds, 1))
+        return deed
+
+    def deed(self, verb: Verb, ref: Ref, before: Body | None, after: Body | None) -> Deed:
+        """A change that is about to be made, or that was found made.
+
+        Its before image is the one from before the first change of this run: what a rollback of the run goes back to.
+        """
+        record = self.known(ref)
+        for earlier in (record.done, record.pending) if record else ():
+            if earlier is not None and earlier.run == self.run:
+                before = earlier.before
+        serial, at = self.journal.ledger.serial + 1, self.clock.now().isoformat(timespec="seconds")
+        return Deed(verb=verb, run=self.run, serial=serial, at=at, before=before, after=after)
+
+    @staticmethod
+    def written(row: Row, ref: Ref, **changed: object) -> Callable[[Ledger], None]:
+        """A change of the ledger that sets fields of a record, making the record when it is new."""
+
+        def change(ledger: Ledger) -> None:
+            record = ledger.records.get(ref) or Record(ref=ref, step=row.name, needs=list(row.needs))
+            ledger.records[ref] = record.model_copy(update=changed)
+
+        return change
+
+    def forget(self, ref: Ref) -> None:
+        """Take a resource out of the ledger without touching it."""
+        self.journal.note(lambda ledger: ledger.records.__delitem__(ref))
+
+    def _follow(self, ref: Ref, operation: Operation | None) -> None:
+        if operation is None:
+            return
+
+        def name(ledger: Ledger) -> None:
+            pending = ledger.records[ref].pending
+            if pending is not None:
+                pending.operation = operation
+
+        self.journal.commit(name)
+        self.patience.until_over(operation)

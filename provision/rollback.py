@@ -1,0 +1,218 @@
+"""Goes back to what was before a run: from the ledgers that earlier runs left, by the path that `up` takes.
+
+1. What was made since is removed, if it carries our mark and holds no data of the users.
+2. What was changed since gets its before image; what was deleted since is made again.
+3. What was there before us and was taken over since gets its before image, and is known no more.
+4. What cannot come back, and whatever names it, stays as it is. That is told before anything starts.
+
+The way back is durable before its first step, so that it can be gone on with, or given up, after any crash.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from provision import compare
+from provision.engine import Engine
+from provision.errors import BadUsage
+from provision.plan import Plan, Row
+from provision.step import Contents, Ref, Stays, keep
+from provision.teardown import Left, data_at_risk, held
+from state.ledger import Deed, Ledger, Record, Rollback
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way back, and what will not be on it.
+
+    Args:
+        goal: What it comes to, for the ledger.
+        lost: What cannot come back, by ref, and why.
+        stays: What therefore stays as it is now, by ref, and why.
+    """
+
+    goal: Rollback
+    lost: dict[Ref, str]
+    stays: dict[Ref, str]
+
+
+def way_back(plan: Plan, states: Sequence[Ledger], to: str | None = None) -> Way:
+    """Work out the way back to before a run; nothing is touched.
+
+    Args:
+        plan: The table.
+        states: The ledgers as each run left them, oldest first; the last one is that of now.
+        to: The run before which it shall lead; the last that changed something when None.
+
+    Raises:
+        BadUsage: There is no such run.
+    """
+    before, later, run = _parted(states, to)
+    now, first = states[-1], _first_deeds(before, later)
+    then = {ref: record for ref, record in before.items() if record.done is not None}
+    goal = Rollback(to=run)
+    for ref, record in then.items():
+        body, deed = record.body, first.get(ref)
+        if deed is not None and deed.before is not None and not plan[record.step].at_least:
+            body = compare.merged(body, deed.before)
+        current = now.records.get(ref)
+        if current is None or current.pending or current.body != body:
+            goal.restore[ref] = record.model_copy(update={"body": body, "pending": None})
+    for ref, record in now.records.items():
+        row, deed = plan[record.step], first.get(ref) or record.done or record.pending
+        if ref in then or deed is None:
+            continue
+        if row.step.delete is keep:
+            goal.release[ref] = {}
+        elif not record.adopted and (deed.before is None or row.at_least):
+            goal.remove.append(ref)
+        else:
+            goal.release[ref] = deed.before or {}
+    return _without_the_lost(plan, goal, now)
+
+
+def begin(engine: Engine, goal: Rollback) -> None:
+    """Make the goal durable, so that a later run can go on with it."""
+    engine.journal.commit(lambda ledger: setattr(ledger, "rollback", goal))
+
+
+def give_up(engine: Engine) -> None:
+    """Forget a way back that was begun; everything stays as it is now."""
+    if engine.ledger.rollback is not None:
+        engine.deeds.log.info("rollback.abandoned", to=engine.ledger.rollback.to)
+        engine.journal.note(lambda ledger: setattr(ledger, "rollback", None))
+
+
+def go_back(engine: Engine) -> list[Left]:
+    """Go the way that the ledger holds, from wherever an earlier run has come.
+
+    Returns:
+        What had to stay.
+
+    Raises:
+        ProvisionError: What could not be done; the way stays in the ledger.
+    """
+    goal = engine.ledger.rollback
+    if goal is None:
+        return []
+    left: list[Left] = []
+    risky = data_at_risk(engine.plan, engine.gcp, engine.ledger)
+    _walk(engine, engine.plan.needs(), lambda name: _restore(engine, goal, name))
+    _walk(engine, engine.plan.dependants(), lambda name: left.extend(_undo(engine, goal, name, risky)))
+
+    def arrive(ledger: Ledger) -> None:
+        ledger.rollback = None
+        steps = {record.step for record in ledger.records.values()}
+        for name in ledger.facts.keys() - steps:
+            del ledger.facts[name]
+
+    engine.journal.commit(arrive)
+    return left
+
+
+def _restore(engine: Engine, goal: Rollback, name: str) -> None:
+    row = engine.plan[name]
+    for ref, record in goal.restore.items():
+        if record.step == name:
+            engine.bring(row, ref, record.body)
+            kept = {field: getattr(record, field) for field in ("adopted", "found", "keep", "protected")}
+            engine.journal.note(engine.deeds.written(row, ref, **kept))
+
+
+def _undo(engine: Engine, goal: Rollback, name: str, risky: dict[Ref, Contents]) -> list[Left]:
+    row, left = engine.plan[name], list[Left]()
+    for record in [record for record in engine.ledger.records.values() if record.step == name]:
+        if record.ref in goal.release:
+            if body := goal.release[record.ref]:
+                engine.bring(row, record.ref, body)
+            engine.deeds.forget(record.ref)
+        elif record.ref in goal.remove:
+            if why := _reason_to_stay(record, risky):
+                left.append(Left(record.ref, why))
+            else:
+                left.extend(_removed(engine, row, record))
+    return left
+
+
+def _parted(states: Sequence[Ledger], to: str | None) -> tuple[dict[Ref, Record], Sequence[Ledger], str]:
+    """The records before a run, the ledgers from that run on, and the run's id."""
+    earlier = [{}, *(state.records for state in states[:-1])]
+    if to is None:
+        changed = [number for number, state in enumerate(states) if _told(state.records) != _told(earlier[number])]
+        if not changed:
+            raise BadUsage("No run has changed anything yet, so there is nothing to go back to.")
+        return earlier[changed[-1]], states[changed[-1] :], states[changed[-1]].run
+    for number, state in enumerate(states):
+        if state.run == to:
+            return earlier[number], states[number:], to
+    known = ", ".join(dict.fromkeys(state.run for state in reversed(states)))
+    raise BadUsage(f"No run {to} is known.", hint=f"The runs, newest first: {known}.")
+
+
+def _told(records: dict[Ref, Record]) -> dict[Ref, object]:
+    """What of the records tells that a run has changed something."""
+    return {ref: (record.body, record.done and record.done.serial, record.pending) for ref, record in records.items()}
+
+
+def _first_deeds(before: dict[Ref, Record], later: Iterable[Ledger]) -> dict[Ref, Deed]:
+    """By ref, the first deed since: its before image is how things were."""
+    known = {deed.serial for record in before.values() for deed in (record.done, record.pending) if deed}
+    first: dict[Ref, Deed] = {}
+    for state in later:
+        for ref, record in state.records.items():
+            for deed in (record.done, record.pending):
+                if deed is None or (ref in before and deed.serial in known):
+                    continue
+                if ref not in first or deed.serial < first[ref].serial:
+                    first[ref] = deed
+    return first
+
+
+def _without_the_lost(plan: Plan, goal: Rollback, now: Ledger) -> Way:
+    """Take out of a goal what cannot come back, and the rows of whatever names it."""
+    lost: dict[Ref, str] = {}
+    for ref, record in goal.restore.items():
+        why = plan[record.step].final
+        if why is not None and ref not in now.records:
+            lost[ref] = why
+    broken, size = set(lost), -1
+    while len(broken) > size:  # what names something that does not come back would not work
+        size = len(broken)
+        broken |= {ref for ref, record in goal.restore.items() if any(_names(ref, record, other) for other in broken)}
+    rows = {goal.restore[ref].step for ref in broken}
+    stays = {
+        ref: "What it was made for, or from, cannot come back."
+        for ref, record in now.records.items()
+        if record.step in rows and (ref in goal.restore or ref in goal.remove or ref in goal.release)
+    }
+    restore = {ref: record for ref, record in goal.restore.items() if record.step not in rows}
+    release = {ref: body for ref, body in goal.release.items() if ref not in stays}
+    remove = [ref for ref in goal.remove if ref not in stays]
+    return Way(Rollback(to=goal.to, restore=restore, release=release, remove=remove), lost, stays)
+
+
+def _names(ref: Ref, record: Record, other: Ref) -> bool:
+    """Whether a thing lies in another, or speaks of it by its full name or by a name that is unlike any other."""
+    name = other.rpartition("/")[2]
+    text = json.dumps(record.body)
+    return ref.startswith(f"{other}/") or other in text or ("-" in name and name in text)
+
+
+def _reason_to_stay(record: Record, risky: dict[Ref, Contents]) -> str:
+    if record.protected:
+        return "The settings protect it."
+    contents = risky.get(record.ref)
+    return f"It holds {held(contents)}." if contents else ""
+
+
+def _removed(engine: Engine, row: Row, record: Record) -> list[Left]:
+    try:
+        engine.remove(row, record)
+    except Stays as reason:
+        engine.deeds.forget(record.ref)
+        return [Left(record.ref, str(reason))]
+    return []
+
+
+def _walk(engine: Engine, needs: dict[str, tuple[str, ...]], visit: Callable[[str], None]) -> None:
+    engine.raise_for(engine.visit_all(needs, visit))
