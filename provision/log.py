@@ -1,9 +1,10 @@
 """The log: structlog's events with fields, as lines for people or as JSON for machines, on standard error."""
 
+import contextlib
 import logging
 import re
 import sys
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any
 
 import structlog
@@ -35,19 +36,56 @@ def set_up(level: int, *, as_json: bool) -> None:
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
+            _tell_listeners,
+            _down_to(level),
             structlog.processors.TimeStamper(fmt="iso" if as_json else "%H:%M:%S", utc=as_json),
             structlog.processors.format_exc_info,
             *shown,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        wrapper_class=structlog.make_filtering_bound_logger(VERBOSE),
         logger_factory=structlog.PrintLoggerFactory(_StandardError()),  # type: ignore[arg-type]  # as much of a file as it needs
         cache_logger_on_first_use=False,
     )
 
 
+@contextlib.contextmanager
+def heard_by(listener: Callable[[str], None]) -> Iterator[None]:
+    """Tell every event to somebody as well, whatever is shown: as one JSON object, the details too."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
+
+
 def short(ref: str) -> str:
     """A resource's name as people say it, without the project that all of them lie in."""
     return re.sub(r"^projects/[^/]+/(?=.)", "", ref)
+
+
+_listeners: list[Callable[[str], None]] = []
+_stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
+_as_json = structlog.processors.JSONRenderer(sort_keys=True)
+
+
+def _tell_listeners(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    if _listeners:
+        whole = structlog.processors.format_exc_info(logger, method, _stamp(logger, method, {**event}))
+        line = str(_as_json(logger, method, whole))
+        for listener in _listeners:
+            listener(line)
+    return event
+
+
+def _down_to(level: int) -> "Callable[[object, str, MutableMapping[str, Any]], MutableMapping[str, Any]]":
+    """Show nothing below a level; listeners have heard it by then."""
+
+    def drop(logger: object, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        if logging.getLevelNamesMapping()[str(event["level"]).upper()] < level:
+            raise structlog.DropEvent
+        return event
+
+    return drop
 
 
 class _StandardError:

@@ -4,14 +4,14 @@ import functools
 import shlex
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from provision import log
-from provision.errors import BadUsage, NothingDeployed
+from provision.errors import BadUsage, LedgerDamaged, LedgerMoved, NothingDeployed
 
 if TYPE_CHECKING:
     from provision.config import Config
@@ -43,11 +43,11 @@ class Options:
 
         return Report(as_json=self.as_json)
 
-    def command(self, name: str) -> str:
+    def command(self, *words: str) -> str:
         """What to type for another command of the same deployment."""
         said = {"--config": self.config, "--state": self.state, "--project": self.project, "--env": self.env}
-        words = [word for option, value in said.items() if value for word in (option, str(value))]
-        return shlex.join(["python", "-m", "provision", name, *(["--local"] if self.local else []), *words])
+        where = [word for option, value in said.items() if value for word in (option, str(value))]
+        return shlex.join(["python", "-m", "provision", *words, *(["--local"] if self.local else []), *where])
 
     def settings(self) -> "Config | None":
         """Read the config file, if there is one; a file that was named must be there.
@@ -155,8 +155,14 @@ class Options:
 
     def _project_at(self, store: "Store") -> str:
         from provision import session
+        from state import history
 
-        ledger = session.ledger_at(store)
+        try:
+            ledger = session.ledger_at(store)
+        except LedgerDamaged:
+            ledger = history.last_good(store)
+            if ledger is None:
+                raise
         if ledger is None:
             raise NothingDeployed(f"There is no ledger at {store}.")
         return ledger.project
@@ -179,9 +185,29 @@ def common(command: Callable[..., None]) -> Callable[..., None]:
         shared = {item.name: given.pop(item.name) for item in fields(Options)}
         options = Options(**{**shared, "local": shared["local"] or click.get_current_context().obj["local"]})
         log.set_up(log.VERBOSE if options.verbose else log.NORMAL, as_json=options.as_json)
-        command(options, **given)
+        try:
+            command(options, **given)
+        except LedgerMoved as error:
+            error.hint = f"Type: {replace(options, state=error.to).command(*_typed())}"
+            raise
+        except LedgerDamaged as error:
+            if error.last_good is not None:
+                again = options.command("state", "restore", str(error.last_good))
+                error.hint = f"The last good one has serial {error.last_good}; to put it back: {again}"
+            raise
 
     return wrapped
+
+
+def _typed() -> list[str]:
+    """The command that runs, with its arguments and without its options."""
+    context = click.get_current_context()
+    arguments = [param.name for param in context.command.params if isinstance(param, click.Argument) and param.name]
+    words = [str(context.params[name]) for name in arguments if context.params.get(name) is not None]
+    while context.parent:
+        words.insert(0, str(context.info_name))
+        context = context.parent
+    return words
 
 
 takes_turns = click.option(

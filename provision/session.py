@@ -1,4 +1,4 @@
-"""Opens a deployment: takes the lease, opens the ledger, and hands out an engine; or lets one look."""
+"""Opens a deployment: takes the lease, opens the ledger, hands it out, with an engine if asked; or lets one look."""
 
 import contextlib
 import getpass
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from provision import errors
+from provision import errors, log
 from provision.bootstrap import Project
 from provision.clock import Clock
 from provision.config import Config
@@ -17,8 +17,10 @@ from provision.engine import Engine
 from provision.gcp import Gcp, changes_something
 from provision.plan import Plan
 from state import errors as state_errors
+from state import history
+from state.events import EventLog
 from state.gcs import GcsStore
-from state.journal import Journal, Pace, read_ledger
+from state.journal import Instead, Journal, Pace, read_ledger
 from state.ledger import Ledger
 from state.lock import Lease, look
 from state.store import Store
@@ -30,7 +32,7 @@ def reading(gcp: Gcp, store: Store) -> Iterator[Ledger]:
 
     Raises:
         NothingDeployed: There is no ledger.
-        LedgerUnreadable: It is damaged, or of a newer version.
+        LedgerUnreadable, LedgerDamaged, LedgerMoved: See ledger_at.
     """
     with read_only(gcp):
         ledger = ledger_at(store)
@@ -43,15 +45,17 @@ def ledger_at(store: Store) -> Ledger | None:
     """The ledger as it is saved, None when there is none.
 
     Raises:
-        LedgerUnreadable: It is damaged, or of a newer version.
+        LedgerUnreadable: It is of a newer version.
+        LedgerDamaged: It is cut off, or not what was once saved.
+        LedgerMoved: It is in another place by now.
     """
-    with _in_words_of_ours():
+    with in_words_of_ours(store):
         return read_ledger(store)
 
 
 def holder_of(store: Store) -> str | None:
     """Who holds the lease and what they are at, None when nobody does."""
-    with _in_words_of_ours():
+    with in_words_of_ours(store):
         locked = look(store)
     return _busy(locked) if locked else None
 
@@ -114,14 +118,92 @@ class Parts:
     Args:
         lease: Makes the lease.
         journal: Makes the journal.
+        events: Makes the log that is kept beside the ledger.
         engine: Makes the engine.
         name: Names the run.
     """
 
     lease: Callable[..., Lease] = Lease
     journal: Callable[..., Journal] = Journal
+    events: Callable[[Store, str], contextlib.AbstractContextManager[EventLog]] = EventLog
     engine: Callable[..., Engine] = Engine
     name: Callable[[Clock], str] = new_run
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a run that changes something has while it holds the lease.
+
+    Args:
+        journal: The open ledger.
+        run: The run's id.
+        doing: Told what is being worked on, for a rival that waits.
+    """
+
+    journal: Journal
+    run: str
+    doing: Callable[[str], None]
+
+
+@contextlib.contextmanager
+def holding(
+    gcp: Gcp,
+    store: Store,
+    clock: Clock,
+    *,
+    initial: Callable[[], Ledger],
+    instead: Instead | None = None,
+    runner: str = "",
+    lock_timeout: float | None = None,
+    pace: Pace | None = None,
+    logged: bool = True,
+    parts: Parts = Parts(),
+) -> Iterator[Held]:
+    """Hold the lease and the open ledger; what happens meanwhile is logged beside it.
+
+    Args:
+        gcp: The clients; every changing request through them checks the lease while this is entered.
+        store: Where the ledger lies.
+        clock: Whose time passes.
+        initial: Makes the first ledger; may raise when there must be one.
+        instead: Makes a ledger to be saved in the place of the one that is there; see Journal.open.
+        runner: The IAM member that runs it.
+        lock_timeout: Seconds to wait for another run; the lease and its margin when None.
+        pace: How fast the ledger may be saved; as Cloud Storage bears it when None.
+        logged: Whether the run leaves a log; not one that removes everything.
+        parts: What all this is put together from.
+
+    Raises:
+        LockedByAnotherRun: Another run holds the lease to the end of the wait.
+        LostTheLease: Another run has taken over.
+        LedgerUnreadable, LedgerDamaged, LedgerMoved: See ledger_at.
+    """
+    run, who = parts.name(clock), runner or getpass.getuser()
+    with (
+        in_words_of_ours(store),
+        parts.lease(store, run=run, who=who, lock_timeout=lock_timeout, on_wait=_tell_who_is_waited_for) as lease,
+    ):
+        journal = parts.journal(store, pace=pace)
+        journal.open(run, initial, instead)
+
+        def fence(method: str, url: str) -> None:
+            if changes_something(method, url) and not _is_of(store, url):
+                lease.check()
+
+        def doing(what: str) -> None:
+            lease.doing = what
+
+        before, gcp.gate = gcp.gate, fence
+        try:
+            with _event_log(parts, store, run, who) if logged else contextlib.nullcontext():
+                yield Held(journal, run, doing)
+                journal.flush()
+        except BaseException:
+            with contextlib.suppress(state_errors.StateError):  # the run's own error is what the user must see
+                journal.flush()
+            raise
+        finally:
+            gcp.gate = before
 
 
 @contextlib.contextmanager
@@ -141,54 +223,39 @@ def changing(
 
     Args:
         plan: The table of steps.
-        gcp: The clients; every changing request through them checks the lease while this is entered.
+        gcp: The clients.
         store: Where the ledger lies.
         clock: Whose time passes.
         initial: Makes the first ledger; may raise when there must be one.
-        runner: The IAM member that runs it.
-        pace: How fast the ledger may be saved; as Cloud Storage bears it when None.
-        lock_timeout: Seconds to wait for another run; the lease and its margin when None.
+        runner: The IAM member that runs it, which the ledger remembers.
+        lock_timeout: Seconds to wait for another run.
+        pace: How fast the ledger may be saved.
         parts: What all this is put together from.
 
     Raises:
-        LockedByAnotherRun: Another run holds the lease to the end of the wait.
-        LostTheLease: Another run has taken over.
-        LedgerUnreadable: The ledger is damaged, or of a newer version.
+        ProvisionError: See holding.
     """
-    run = parts.name(clock)
-    with _in_words_of_ours():
-        lease = parts.lease(
-            store,
-            run=run,
-            who=runner or getpass.getuser(),
-            lock_timeout=lock_timeout,
-            on_wait=lambda locked: structlog.get_logger().info(
-                "waiting", what="another run is at work", why=_busy(locked)
-            ),
-        )
-        with lease:
-            journal = parts.journal(store, pace=pace)
-            journal.open(run, initial)
-            if runner and runner not in journal.ledger.runners:
-                journal.note(lambda ledger: ledger.runners.append(runner))
+    with holding(
+        gcp, store, clock, initial=initial, runner=runner, lock_timeout=lock_timeout, pace=pace, parts=parts
+    ) as held:
+        journal = held.journal
+        if runner and runner not in journal.ledger.runners:
+            journal.note(lambda ledger: ledger.runners.append(runner))
+        yield parts.engine(plan, gcp, journal, held.run, clock, doing=held.doing)
 
-            def fence(method: str, url: str) -> None:
-                if changes_something(method, url) and not _is_of(store, url):
-                    lease.check()
 
-            def doing(what: str) -> None:
-                lease.doing = what
-
-            before, gcp.gate = gcp.gate, fence
-            try:
-                yield parts.engine(plan, gcp, journal, run, clock, doing=doing)
-                journal.flush()
-            except BaseException:
-                with contextlib.suppress(state_errors.StateError):  # the run's own error is what the user must see
-                    journal.flush()
-                raise
-            finally:
-                gcp.gate = before
+@contextlib.contextmanager
+def _event_log(parts: Parts, store: Store, run: str, who: str) -> Iterator[None]:
+    """Let all that is logged be kept beside the ledger too."""
+    logger = structlog.get_logger().bind(run=run)
+    with parts.events(store, run) as events, log.heard_by(events.add):
+        logger.debug("run.begun", who=who)
+        try:
+            yield
+        except BaseException as error:
+            logger.debug("run.failed", error=type(error).__name__, why=str(error))
+            raise
+        logger.debug("run.ended")
 
 
 def new_salt() -> str:
@@ -215,6 +282,10 @@ def _is_of(store: Store, url: str) -> bool:
     return isinstance(store, GcsStore) and f"/b/{bucket}/" in url
 
 
+def _tell_who_is_waited_for(locked: state_errors.Locked) -> None:
+    structlog.get_logger().info("waiting", what="another run is at work", why=_busy(locked))
+
+
 def _locked(locked: state_errors.Locked) -> errors.LockedByAnotherRun:
     return errors.LockedByAnotherRun(
         f"Another run is at work on this deployment: {_busy(locked)}, last heard of {locked.quiet:.0f} s ago."
@@ -231,15 +302,33 @@ def _busy(locked: state_errors.Locked) -> str:
 
 
 @contextlib.contextmanager
-def _in_words_of_ours() -> Iterator[None]:
-    """Translate the errors of the state package into those that the command line shows."""
+def in_words_of_ours(store: Store) -> Iterator[None]:
+    """Translate the errors of the state package, about this place, into those that the command line shows."""
     try:
         yield
     except state_errors.Locked as error:
         raise _locked(error) from error
     except (state_errors.Fenced, state_errors.LeaseLost) as error:
         raise errors.LostTheLease(str(error)) from error
-    except (state_errors.NewerSchema, state_errors.DamagedLedger) as error:
+    except state_errors.Moved as error:
+        raise errors.LedgerMoved(f"At {store}: {error}", to=error.to) from error
+    except state_errors.DamagedLedger as error:
+        raise errors.LedgerDamaged(f"At {store}: {error}", last_good=_last_good(store)) from error
+    except state_errors.NewerSchema as error:
         raise errors.LedgerUnreadable(str(error)) from error
     except (state_errors.NotSaved, state_errors.Unclear, state_errors.TooFast) as error:
         raise errors.NoAnswer(f"The ledger could not be read or saved: {error}") from error
+
+
+def _last_good(store: Store) -> int | None:
+    """What to offer in the place of a damaged ledger; a look that fails must not hide what was to be told."""
+    try:
+        good = (serial for serial in reversed(history.serials(store)) if _can_be_read(store, serial))
+        return next(good, None)
+    except Exception:  # noqa: BLE001 - see above
+        return None
+
+
+def _can_be_read(store: Store, serial: int) -> bool:
+    snapshot = history.read(store, serial)
+    return snapshot is not None and snapshot.ledger is not None

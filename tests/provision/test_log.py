@@ -61,6 +61,29 @@ def test_machines_read_json_lines(capsys, level, told):
     assert all(line["timestamp"].endswith("Z") for line in lines)
 
 
+def test_a_listener_hears_what_is_not_shown(capsys):
+    """Every event with all its fields, as JSON, whatever people are shown; and only while it listens."""
+    heard = []
+    log.set_up(log.NORMAL, as_json=False)
+    logger = structlog.get_logger()
+    with log.heard_by(heard.append):
+        logger.debug("resource.change", ref="projects/p/x", changes=["a: 1 -> 2"])
+        for _ in range(2):
+            logger.info("waiting", what="the door", why="Google is busy")
+        try:
+            {}["gone"]
+        except KeyError:
+            logger.exception("oh")
+    logger.info("later")
+    lines = [json.loads(line) for line in heard]
+
+    assert [line["event"] for line in lines] == ["resource.change", "waiting", "waiting", "oh"]
+    assert lines[0]["changes"] == ["a: 1 -> 2"]
+    assert all(line["timestamp"].endswith("Z") for line in lines)
+    assert "KeyError: 'gone'" in lines[3]["exception"]
+    assert "resource.change" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("ref", "said"),
     [
