@@ -1,7 +1,8 @@
 """What differs: the declared body, the live one and the one applied last, field by field.
 
 A three-way comparison: only fields that we declare, or declared when we last applied, are looked at. What others
-added in between stays unless the field is ours alone.
+added in between stays unless the field is ours alone. A list is one field: an API replaces it as a whole, so what is in
+its items is ours to the last key.
 """
 
 import re
@@ -81,8 +82,8 @@ def _same(want: Any, have: Any) -> bool:
         return _is_default(want) and _is_default(have)
     if isinstance(want, list) and isinstance(have, list):
         return _same_lists(want, have)
-    if isinstance(want, Mapping) and isinstance(have, Mapping):
-        return all(_same(want[key], have.get(key)) for key in want)
+    if isinstance(want, Mapping) and isinstance(have, Mapping):  # within a list: one condition more is another rule
+        return all(_same(want.get(key), have.get(key)) for key in want.keys() | have.keys())
     return _canonical(want) == _canonical(have)
 
 
@@ -111,7 +112,7 @@ def _is_default(value: Any) -> bool:
 
 def _is_number(value: Any) -> bool:
     return not isinstance(value, bool) and (
-        isinstance(value, int | float) or (isinstance(value, str) and value.isdigit())
+        isinstance(value, int | float) or (isinstance(value, str) and value.isascii() and value.isdecimal())
     )
 
 

@@ -15,7 +15,10 @@ SAME = [
                  id="a link in full"),
     pytest.param({"members": ["a", "b"]}, {"members": ["b", "a"]}, id="names in another order"),
     pytest.param({"name": "x"}, {"name": "x", "etag": "y"}, id="fields that we do not manage"),
-    pytest.param({"rules": [{"age": 1}]}, {"rules": [{"age": 1, "isLive": True}]}, id="more in an item of a list"),
+    pytest.param({"rules": [{"age": 1}]}, {"rules": [{"age": 1, "isLive": False, "suffixes": []}]},
+                 id="defaults that the API adds to an item of a list"),
+    pytest.param({"rules": [{"age": 1, "isLive": False}]}, {"rules": [{"age": 1}]},
+                 id="a default that the API leaves out of an item of a list"),
     pytest.param({"memory": 3.0}, {"memory": 3}, id="a whole number as float"),
 ]  # fmt: skip
 
@@ -27,6 +30,11 @@ DIFFERENT = [
     pytest.param({"members": ["a"]}, {"members": ["a", "x"]}, [Change(("members",), ["a", "x"], ["a"])],
                  id="an extra member where we are alone"),
     pytest.param({"rules": [{"age": 1}]}, {"rules": []}, [Change(("rules",), [], [{"age": 1}])], id="a rule that is gone"),
+    pytest.param({"rules": [{"if": {"age": 1}}]}, {"rules": [{"if": {"age": 1, "prefixes": ["x/"]}}]},
+                 [Change(("rules",), [{"if": {"age": 1, "prefixes": ["x/"]}}], [{"if": {"age": 1}}])],
+                 id="a condition more in a rule"),
+    pytest.param({"rules": [{"age": 1}]}, {"rules": [{"age": 1, "isLive": True}]},
+                 [Change(("rules",), [{"age": 1, "isLive": True}], [{"age": 1}])], id="a field more in a rule"),
 ]  # fmt: skip
 
 
@@ -46,6 +54,12 @@ def test_a_disk_that_grew_is_no_difference():
     """Of an at_least number the cloud may have more, and not less."""
     assert differences({"disk": 10}, {"disk": "20"}, at_least=("disk",)) == []
     assert differences({"disk": 10}, {"disk": "5"}, at_least=("disk",)) == [Change(("disk",), "5", 10)]
+
+
+@pytest.mark.parametrize("digit", ["²", "٣"])
+def test_a_digit_of_another_script_is_no_number(digit):
+    """Google writes none, and it is told as what it is instead of ending the run."""
+    assert differences({"disk": 1}, {"disk": digit}, at_least=("disk",)) == [Change(("disk",), digit, 1)]
 
 
 def test_foreign_members_stay_where_we_are_guests():

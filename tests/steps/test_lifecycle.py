@@ -109,6 +109,13 @@ def open_bucket(gcp):
     gcp.buckets.buckets().patch(bucket="test-project-1-mlflow-artifacts-x7f2", body=body).execute()
 
 
+def spare_most_objects(gcp):
+    bucket = "test-project-1-mlflow-artifacts-x7f2"
+    (rule,) = gcp.buckets.buckets().get(bucket=bucket).execute()["lifecycle"]["rule"]
+    rule["condition"]["matchesPrefix"] = ["nothing-at-all/"]
+    gcp.buckets.buckets().patch(bucket=bucket, body={"lifecycle": {"rule": [rule]}}).execute()
+
+
 def admit_to_bucket(purpose):
     def admit(gcp):
         bucket = f"test-project-1-mlflow-{purpose}-x7f2"
@@ -196,7 +203,8 @@ DAMAGE = {
     "secret": unlabel_secret,
     "secret_version": disable_version,
     "secret_access": admit_to_secret,
-    "artifact_bucket": open_bucket,
+    "artifact_bucket, opened": open_bucket,
+    "artifact_bucket, its rule narrowed": spare_most_objects,
     "artifact_access": admit_to_bucket("artifacts"),
     "build_bucket": keep_builds,
     "build_access": admit_to_bucket("builds"),
