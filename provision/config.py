@@ -1,7 +1,12 @@
 """The user's settings, in the user's words: provision.toml, checked before anything is touched."""
 
+import ipaddress
 import math
+import re
+import reprlib
+import stat
 import tomllib
+from datetime import date, time
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -26,25 +31,42 @@ MEMORY_CONNECTIONS = ((3.75, 100), (6, 200), (7.5, 400), (15, 500), (30, 600), (
 CONNECTIONS_KEPT_FREE = 5
 """Connections that PostgreSQL keeps for superusers, and two for a person who looks in."""
 
+PRIVATE_RANGES = tuple(
+    map(
+        ipaddress.IPv4Network,
+        ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "192.0.0.0/24", "192.0.2.0/24",
+         "198.51.100.0/24", "203.0.113.0/24", "192.88.99.0/24", "198.18.0.0/15", "240.0.0.0/4"),
+    )
+)  # fmt: skip
+"""Where a subnet may lie without taking public addresses (https://cloud.google.com/vpc/docs/subnets#ipv4-ranges)."""
+
+LEAST_PREFIX, LONGEST_PREFIX = 8, 29
+"""How large and how small a subnet may be (same page)."""
+
 ProjectId = Annotated[str, pydantic.StringConstraints(pattern=r"^[a-z][a-z0-9-]{4,28}[a-z0-9]$")]
-Email = Annotated[str, pydantic.StringConstraints(pattern=r"^[^@\s:]+@[^@\s:]+\.[^@\s:]+$")]
+Email = Annotated[
+    str,
+    pydantic.StringConstraints(pattern=r"^[A-Za-z0-9._%+&'~-]+@([A-Za-z0-9-]+\.)+[A-Za-z0-9-]{2,}$", max_length=254),
+]
 Domain = Annotated[str, pydantic.StringConstraints(pattern=r"^([a-z0-9-]+\.)+[a-z]{2,}$")]
 Label = Annotated[str, pydantic.StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,10}[a-z0-9])?$")]
 ResourceName = Annotated[str, pydantic.StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$")]
 
+FROM_A_LIST = pydantic.Field(strict=False)  # TOML has no tuples
+
 
 class Section(pydantic.BaseModel):
-    """A table of the settings: nothing unknown is accepted, nothing changes once it is read."""
+    """A table of the settings: nothing unknown is accepted, no type is guessed, nothing changes once it is read."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class Access(Section):
     """Who may sign in."""
 
-    users: tuple[Email, ...] = ()
-    groups: tuple[Email, ...] = ()
-    domains: tuple[Domain, ...] = ()
+    users: Annotated[tuple[Email, ...], FROM_A_LIST] = ()
+    groups: Annotated[tuple[Email, ...], FROM_A_LIST] = ()
+    domains: Annotated[tuple[Domain, ...], FROM_A_LIST] = ()
 
 
 class Network(Section):
@@ -52,7 +74,23 @@ class Network(Section):
 
     name: ResourceName | None = None
     subnet: ResourceName | None = None
-    cidr: Annotated[str, pydantic.StringConstraints(pattern=r"^\d{1,3}(\.\d{1,3}){3}/\d{1,2}$")] = "10.8.0.0/22"
+    cidr: str = "10.8.0.0/22"
+
+    @pydantic.field_validator("cidr")
+    @classmethod
+    def _a_range_that_a_subnet_may_have(cls, cidr: str) -> str:
+        if not re.fullmatch(r"[0-9.]{7,15}/[0-9]{1,2}", cidr):
+            raise ValueError("must be an IPv4 range, such as 10.8.0.0/22")
+        try:
+            wanted = ipaddress.IPv4Network(cidr)
+        except ValueError as error:
+            raise ValueError(f"must be an IPv4 range, such as 10.8.0.0/22: {error}") from error
+        if not LEAST_PREFIX <= wanted.prefixlen <= LONGEST_PREFIX:
+            raise ValueError(f"must be between a /{LEAST_PREFIX} and a /{LONGEST_PREFIX}")
+        broadcast = ipaddress.IPv4Address(2**32 - 1)
+        if broadcast in wanted or not any(wanted.subnet_of(held) for held in PRIVATE_RANGES):
+            raise ValueError(f"must lie in one of the private ranges {', '.join(map(str, PRIVATE_RANGES))}")
+        return cidr
 
     @pydantic.model_validator(mode="after")
     def _both_or_neither(self) -> Self:
@@ -65,10 +103,27 @@ class Database(Section):
     """Cloud SQL for PostgreSQL."""
 
     version: Annotated[str, pydantic.StringConstraints(pattern=r"^POSTGRES_1[4-8]$")] = "POSTGRES_18"
-    tier: Annotated[str, pydantic.StringConstraints(pattern=r"^db-(f1-micro|g1-small|custom-\d+-\d+)$")] = "db-f1-micro"
+    tier: Annotated[
+        str, pydantic.StringConstraints(pattern=r"^db-(f1-micro|g1-small|custom-[0-9]{1,3}-[0-9]{1,7})$")
+    ] = "db-f1-micro"
     disk_gb: Annotated[int, pydantic.Field(ge=10, le=65536)] = 10
     high_availability: bool = False
     deletion_protection: bool = False
+
+    @pydantic.field_validator("tier")
+    @classmethod
+    def _a_machine_that_exists(cls, tier: str) -> str:
+        # https://cloud.google.com/sql/docs/postgres/instance-settings
+        if tier in MAX_CONNECTIONS:
+            return tier
+        cores, megabytes = map(int, tier.split("-")[2:])
+        if cores != 1 and (not 2 <= cores <= 96 or cores % 2):
+            raise ValueError("a custom machine has 1 core, or an even number up to 96")
+        least = max(3840, math.ceil(cores * 0.9 * 1024 / 256) * 256)
+        most = int(cores * 6.5 * 1024)
+        if not least <= megabytes <= most or megabytes % 256:
+            raise ValueError(f"a machine with {cores} cores has {least} to {most} MB of memory, in steps of 256")
+        return tier
 
     @property
     def max_connections(self) -> int:
@@ -101,7 +156,9 @@ class Server(Section):
     def _memory_that_fits_the_cpu(self) -> Self:
         least, most = self.cpu * 1.0 - 0.4, self.cpu * 6.5 - 0.4
         if not least <= self.memory_gb <= most:
-            raise ValueError(f"memory_gb must lie between {least:.1f} and {most:.1f} for {self.cpu} cpu")
+            raise ValueError(
+                f"memory_gb must lie between {least:.1f} and {most:.1f} for {self.cpu} cpu, and is {self.memory_gb:g}"
+            )
         return self
 
     @property
@@ -120,16 +177,24 @@ class Artifacts(Section):
 class Door(Section):
     """Identity-Aware Proxy: Google's own OAuth client, or a custom one for users outside the organization."""
 
-    client_id: Annotated[str, pydantic.StringConstraints(pattern=r"^[^\s]+\.apps\.googleusercontent\.com$")] | None = (
-        None
-    )
-    client_secret_file: Path | None = None
+    client_id: (
+        Annotated[str, pydantic.StringConstraints(pattern=r"^[A-Za-z0-9._-]+\.apps\.googleusercontent\.com$")] | None
+    ) = None
+    client_secret_file: Annotated[Path, pydantic.Field(strict=False)] | None = None
 
     @pydantic.model_validator(mode="after")
     def _both_or_neither(self) -> Self:
         if (self.client_id is None) != (self.client_secret_file is None):
             raise ValueError("a custom client needs both door.client_id and door.client_secret_file")
         return self
+
+    def client_secret(self) -> str | None:
+        """What the file holds now; it is read whenever it is needed, and kept nowhere.
+
+        Raises:
+            BadConfig: There is no such file, or it holds no secret.
+        """
+        return None if self.client_secret_file is None else secret_in(self.client_secret_file)
 
 
 class Config(Section):
@@ -145,13 +210,13 @@ class Config(Section):
     server: Server = Server()
     artifacts: Artifacts = Artifacts()
     door: Door = Door()
-    protect: tuple[str, ...] = ()
+    protect: Annotated[tuple[str, ...], FROM_A_LIST] = ()
 
     @pydantic.field_validator("region")
     @classmethod
     def _has_app_engine_flexible(cls, region: str) -> str:
         if region not in REGIONS:
-            raise ValueError(f"{region} has no App Engine flexible; it must be one of {', '.join(REGIONS)}")
+            raise ValueError(f"it has no App Engine flexible; it must be one of {', '.join(REGIONS)}")
         return region
 
     @pydantic.model_validator(mode="after")
@@ -178,9 +243,12 @@ def parse(text: str, source: str = "provision.toml") -> Config:
         BadConfig: It is no TOML, or a setting is missing, unknown or has a value that is not allowed.
     """
     try:
-        return check(tomllib.loads(text), source)
-    except tomllib.TOMLDecodeError as error:
+        values = tomllib.loads(text)
+    except ValueError as error:  # also a number with more digits than Python reads
         raise BadConfig(f"{source} is not valid TOML: {error}") from error
+    except RecursionError as error:
+        raise BadConfig(f"{source} is not valid TOML: it is nested too deeply") from error
+    return check(values, source)
 
 
 def load(path: Path) -> Config:
@@ -190,10 +258,30 @@ def load(path: Path) -> Config:
         BadConfig: The file cannot be read, or what parse raises.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark of its encoding
     except (OSError, UnicodeDecodeError) as error:
         raise BadConfig(f"{path} cannot be read: {error}") from error
     return parse(text, str(path))
+
+
+def secret_in(file: Path) -> str:
+    """The secret of a custom OAuth client; its file holds nothing else.
+
+    Raises:
+        BadConfig: There is no such file, or it holds no secret.
+    """
+    said = f"door.client_secret_file = {_value(str(file))}"
+    try:
+        if not stat.S_ISREG(file.stat().st_mode):
+            raise BadConfig(f"{said} is no file")
+        secret = file.read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise BadConfig(f"{said} cannot be read: {error.strerror}") from error
+    except ValueError:  # not ASCII, and the error quotes it
+        raise BadConfig(f"{said} holds no OAuth client's secret") from None
+    if not secret:
+        raise BadConfig(f"{said} is empty")
+    return secret
 
 
 def check(values: dict[str, Any], source: str) -> Config:
@@ -205,18 +293,44 @@ def check(values: dict[str, Any], source: str) -> Config:
 
 
 def _explain(item: dict[str, Any]) -> str:
-    key = ".".join(str(part) for part in item["loc"])
+    key, value = ".".join(map(_part, item["loc"])), _value(item["input"])
     match item["type"]:
         case "extra_forbidden":
             return f"{key} is not a setting"
         case "missing":
             return f"{key} is missing"
         case "string_pattern_mismatch":
-            return f"{key} = {item['input']!r} is not allowed; it must match {item['ctx']['pattern']}"
+            return f"{key} = {value} is not allowed; it must match {item['ctx']['pattern']}"
+        case "tuple_type":
+            return f"{key} = {value} is not allowed: should be a list"
+        case "model_type":
+            return f"{key} = {value} is not allowed: should be a table"
+        case "value_error" if isinstance(item["input"], str | int | float):
+            return f"{key} = {value} is not allowed: {item['ctx']['error']}"
         case "value_error":
             return f"{key}: {item['ctx']['error']}" if key else str(item["ctx"]["error"])
         case _:
-            return f"{key} = {item['input']!r} is not allowed: {item['msg'].removeprefix('Input ')}"
+            return f"{key} = {value} is not allowed: {item['msg'].removeprefix('Input ')}"
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxlong, _SHORT.maxother = 2, 100, 50, 100
+
+
+def _part(name: object) -> str:
+    """A part of a key as one may write it in TOML: bare, or else in quotes."""
+    text = str(name)
+    return text if re.fullmatch(r"[A-Za-z0-9_-]{1,100}", text) else _SHORT.repr(text)
+
+
+def _value(value: object) -> str:
+    """A value as it may be shown: not a letter that a terminal would obey, and not all of what is very long."""
+    if isinstance(value, bool | date | time):
+        return str(value).lower()
+    try:
+        return _SHORT.repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
 
 
 def _smallest_tier(connections: int) -> str:

@@ -106,10 +106,13 @@ class Options:
 
         Raises:
             BadUsage: Nothing says which project is meant.
+            BadConfig: The settings name a file that cannot be read; only who makes something needs it.
             NothingDeployed: There is no place for a ledger, and none may be made.
         """
         from provision import bootstrap, clock
 
+        if settings and make:
+            settings.door.client_secret()
         gcp, now = self.clients(settings, make=make, resume=resume), clock.SystemClock()
         if self.state is not None:
             store = bootstrap.named_store(gcp, now, self.state, may_change=make)

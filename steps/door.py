@@ -8,9 +8,8 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from provision import operations
+from provision import config, operations
 from provision.deployment import Deployment
-from provision.errors import BadConfig
 from provision.gcp import Gcp
 from provision.step import Body, Change, FactBook, Operation, Ref, Stays, no_contents, no_facts, shared
 from steps import _appengine, _names, app
@@ -26,7 +25,7 @@ def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:
     body: Body = {"enabled": True}
     door = deployment.config.door
     if door.client_id and door.client_secret_file:
-        secret = _secret(str(door.client_secret_file))
+        secret = config.secret_in(door.client_secret_file)
         body |= {
             "oauth2ClientId": door.client_id,
             "oauth2ClientSecretFile": str(door.client_secret_file),
@@ -46,7 +45,7 @@ def create(gcp: Gcp, ref: Ref, body: Body) -> Operation | None:
     """Switch it on; the client's secret is read from its file now and nowhere kept."""
     iap: Body = {"enabled": True}
     if file := body.get("oauth2ClientSecretFile"):
-        iap |= {"oauth2ClientId": body["oauth2ClientId"], "oauth2ClientSecret": _secret(file)}
+        iap |= {"oauth2ClientId": body["oauth2ClientId"], "oauth2ClientSecret": config.secret_in(Path(file))}
     return _patch(gcp, ref, iap)
 
 
@@ -67,15 +66,6 @@ def delete(gcp: Gcp, ref: Ref, live: Body, applied: Body) -> Operation | None:
 def _patch(gcp: Gcp, ref: Ref, iap: Body) -> Operation | None:
     asked = gcp.appengine.apps().patch(**_appengine.path(ref), updateMask="iap", body={"iap": iap})
     return operations.started("appengine", asked.execute())
-
-
-def _secret(file: str) -> str:
-    try:
-        return Path(file).read_text(encoding="ascii").strip()
-    except OSError as error:
-        raise BadConfig(f"door.client_secret_file: {file} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError:  # which quotes what it could not read
-        raise BadConfig(f"door.client_secret_file: {file} holds no OAuth client's secret") from None
 
 
 facts = no_facts

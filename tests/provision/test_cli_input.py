@@ -19,6 +19,10 @@ BAD_SETTINGS = [
     pytest.param(GOOD + 'network.name = "theirs"', ["network.name and network.subnet"], id="half a network"),
     pytest.param(GOOD + "server.instances = 3", ["database.tier", "60", "db-custom"], id="more servers than connections"),
     pytest.param(GOOD + "region = europe", ["not valid TOML", "line 2"], id="no TOML"),
+    pytest.param(GOOD + 'network.cidr = "0.0.0.0/0"', ["network.cidr", "'0.0.0.0/0'", "/29"], id="no subnet's range"),
+    pytest.param(GOOD + 'database.tier = "db-custom-3-1000"', ["database.tier", "'db-custom-3-1000'", "even number"], id="no machine"),
+    pytest.param(GOOD + "server.instances = true", ["server.instances", "true", "integer"], id="a switch for a number"),
+    pytest.param("a = " + "[" * 5000, ["not valid TOML", "nested"], id="brackets without end"),
 ]  # fmt: skip
 
 
@@ -39,6 +43,16 @@ def test_a_bad_setting(folder, cloud, text, words):
     assert told.err.startswith("BadConfig: provision.toml")
     assert [word for word in words if word not in told.err] == []
     untouched(cloud, told)
+
+
+def test_a_client_secret_that_is_not_there(folder, cloud):
+    """Told by `up` before it makes anything; who only looks or takes away needs no secret."""
+    folder.write(GOOD + '[door]\nclient_id = "1-a.apps.googleusercontent.com"\nclient_secret_file = "nowhere"\n')
+    told = folder.type("up", "--local", code=3)
+
+    assert "door.client_secret_file = 'nowhere' cannot be read: No such file or directory" in told.err
+    untouched(cloud, told)
+    assert "holds no ledger" in folder.type("status", "--local", code=3).err
 
 
 def test_several_bad_settings_are_all_told(folder, cloud):

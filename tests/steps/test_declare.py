@@ -234,7 +234,7 @@ def test_a_custom_client_is_declared_by_its_hash(tmp_path):
 
 def test_an_unreadable_client_secret_names_the_setting(tmp_path):
     """The error names the key and the file."""
-    with pytest.raises(errors.BadConfig, match=r"door\.client_secret_file: .*nowhere cannot be read: No such file"):
+    with pytest.raises(errors.BadConfig, match=r"door\.client_secret_file = '.*nowhere' cannot be read: No such file"):
         only(
             door, door={"client_id": "1-a.apps.googleusercontent.com", "client_secret_file": str(tmp_path / "nowhere")}
         )
