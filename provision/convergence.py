@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from provision import compare, renewal
 from provision.deeds import Deeds
 from provision.errors import CannotChangeInPlace, DidNotSettle, NameReserved, NotOurs, OperationFailed
-from provision.plan import Row
+from provision.plan import Plan, Row
 from provision.step import Body, Change, Delete, Owner, Ref
 from state.ledger import Deed, Record
 
@@ -24,10 +24,12 @@ class Convergence:
     """Works on one resource at a time, from any thread.
 
     Args:
+        plan: The table.
         deeds: Makes the changes.
         adopts: Whether a thing that does not carry our mark may be taken over.
     """
 
+    plan: Plan
     deeds: Deeds
     adopts: Callable[[Ref], bool] = lambda ref: False
 
@@ -40,7 +42,7 @@ class Convergence:
             DidNotSettle: It still differs after several calls.
             renewal.Gone: What was there is gone, and its name cannot be used again.
         """
-        self.deeds.resume(ref)
+        self.deeds.resume(row, ref)
         try:
             return self.deeds.patience.with_(f"{row.title} ({ref})", lambda: self._settle(row, ref, body))
         except NameReserved as error:
@@ -55,7 +57,7 @@ class Convergence:
             NotOurs: The thing under this name does not carry our mark any more.
             Stays: It must not go now.
         """
-        self.deeds.resume(record.ref)
+        self.deeds.resume(row, record.ref)
         # An unfinished change may have had its effect, so what it was about to apply is ours too.
         after = (record.pending and record.pending.after) or {}
         ours = [compare.without(body, record.found) for body in (record.body, after)]
@@ -94,19 +96,23 @@ class Convergence:
         return compare.differences(body, live, applied, at_least=row.at_least, write_only=row.write_only)
 
     def _claim(self, row: Row, ref: Ref, body: Body, live: Body) -> None:
-        """Make sure that a thing that is there is ours, or may be adopted, before it is touched."""
+        """Make sure that a thing that is there is ours, or may be adopted, before it is touched.
+
+        Also what we have made: somebody may have deleted it and put their own thing in its place.
+        """
         deeds, record = self.deeds, self.deeds.known(ref)
-        if record is not None and record.done is not None:
-            return
         owner = row.step.owner(live, deeds.journal.ledger.deployment)
-        if owner is Owner.FOREIGN and not self.adopts(ref):
-            if record is not None:  # we were about to make one, and somebody else was faster
+        if owner is Owner.FOREIGN and not (record and record.adopted) and not self.adopts(ref):
+            if record is not None and record.done is None:  # we were about to make one, and somebody else was faster
                 deeds.forget(ref)
+            since = "exists already and does not carry" if record is None else "does not carry"
+            after = "" if record is None else " any more"
             differs = "; ".join(map(str, self._differences(row, body, live, {}))) or "nothing but the mark"
-            raise NotOurs(f"{ref} exists already and does not carry our mark ({row.title}). What differs: {differs}")
+            raise NotOurs(f"{ref} {since} our mark{after} ({row.title}). What differs: {differs}")
         if owner is Owner.FOREIGN or (owner is Owner.SHARED and record is None):
-            deeds.journal.note(deeds.written(row, ref, adopted=True, pending=None))
-            deeds.log.info("resource.adopted", step=row.name, ref=ref)
+            if record is None or not record.adopted:
+                deeds.journal.note(deeds.written(row, ref, adopted=True))
+                deeds.log.info("resource.adopted", step=row.name, ref=ref)
         elif record is None and row.at_least:
             deeds.journal.note(deeds.written(row, ref, found=compare.shared(body, live)))
 
@@ -147,9 +153,9 @@ class Convergence:
             live = deeds.read(row, ref)
             if live is None or not any(compare.remains(body, live) for body in ours):
                 return
-            if row.step.owner(live, deeds.journal.ledger.deployment) is Owner.FOREIGN:
+            if not self._is_ours(row, ref, live):
                 raise NotOurs(
-                    f"{ref} does not carry our mark any more, so it is left alone",
+                    f"{ref}, or what it lies in, does not carry our mark any more, so it is left alone",
                     hint="Remove it yourself if nobody needs it, then run the same command again.",
                 )
             deed = deeds.deed("delete", ref, before=compare.managed(live, applied), after=None)
@@ -162,3 +168,17 @@ class Convergence:
                 deeds.log.info("resource.refused", step=row.name, ref=ref, why=str(error))
                 delete = row.refused
         raise DidNotSettle(f"{ref} is still there after {ACTS} attempts to delete it")
+
+    def _is_ours(self, row: Row, ref: Ref, live: Body) -> bool:
+        """Whether a thing may be deleted: by its own mark, or, where it can carry none, by that of what it lies in."""
+        ledger = self.deeds.journal.ledger
+        if row.step.owner(live, ledger.deployment) is Owner.FOREIGN:
+            return False
+        if row.lies_in is None:
+            return True
+        outer = self.plan[row.lies_in]
+        for record in ledger.records.values():
+            if record.step == outer.name and ref.startswith(f"{record.ref}/"):
+                around = self.deeds.read(outer, record.ref)
+                return record.adopted or (around is not None and self._is_ours(outer, record.ref, around))
+        return False

@@ -56,6 +56,8 @@ class Deeds:
         self.log = structlog.get_logger().bind(run=self.run)
         known = retry.Circumstances(self.journal.ledger.project_number)
         self.patience = Patience(self.gcp, self.clock, known, self.stop)
+        self.failed: set[str] = set()
+        """Names of the rows that have failed in this run."""
 
     def known(self, ref: Ref) -> Record | None:
         """What the ledger says of a resource now."""
@@ -70,13 +72,13 @@ class Deeds:
                 return None
             raise
 
-    def resume(self, ref: Ref) -> None:
+    def resume(self, row: Row, ref: Ref) -> None:
         """Wait for what an earlier run had under way; how it ended is read from the resource."""
         record = self.known(ref)
         if record and record.pending and record.pending.operation:
             self.log.info("operation.resumed", ref=ref, operation=record.pending.operation)
             try:
-                self.patience.until_over(record.pending.operation)
+                self._wait(row, record.pending.operation)
             except OperationFailed as error:
                 self.log.warning("operation.failed", ref=ref, why=str(error))
 
@@ -108,7 +110,7 @@ class Deeds:
         except Stays:
             self.journal.note(self.written(row, ref, pending=None))
             raise
-        self._follow(ref, operation)
+        self._follow(row, ref, operation)
         self.patience.circumstances.granted |= ref.endswith("/iamPolicy")
         self.patience.circumstances.enabled |= ref.endswith("/services")
         seconds = self.clock.monotonic() - begun
@@ -142,7 +144,7 @@ class Deeds:
         """Take a resource out of the ledger without touching it."""
         self.journal.note(lambda ledger: ledger.records.__delitem__(ref))
 
-    def _follow(self, ref: Ref, operation: Operation | None) -> None:
+    def _follow(self, row: Row, ref: Ref, operation: Operation | None) -> None:
         if operation is None:
             return
 
@@ -152,4 +154,11 @@ class Deeds:
                 pending.operation = operation
 
         self.journal.commit(name)
-        self.patience.until_over(operation)
+        self._wait(row, operation)
+
+    def _wait(self, row: Row, operation: Operation) -> None:
+        def in_vain() -> str:
+            missing = sorted(self.failed.intersection(row.awaits))
+            return f"{row.title}: it waits for {', '.join(missing)}, which failed" if missing else ""
+
+        self.patience.until_over(operation, in_vain)

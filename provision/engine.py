@@ -15,6 +15,7 @@ from provision.errors import (
     BadUsage,
     CannotChangeInPlace,
     DidNotSettle,
+    NotWaitedFor,
     OperationFailed,
     Protected,
     ProvisionError,
@@ -64,7 +65,7 @@ class Engine:
 
     def __post_init__(self) -> None:
         self.deeds = Deeds(self.gcp, self.journal, self.run, self.clock, self.stop)
-        self.path = Convergence(self.deeds)
+        self.path = Convergence(self.plan, self.deeds)
         self.facts = FactBook()
         self._known: dict[str, int] | None = None
         self._declared: dict[str, set[Ref]] = {}
@@ -230,7 +231,18 @@ class Engine:
 
     def visit_all(self, needs: Mapping[str, Iterable[str]], visit: Callable[[str], None]) -> Outcome:
         """Visit rows side by side, each once those that it needs are done."""
-        return walk(needs, visit, workers=self.workers, stop=self.stop)
+
+        def told(name: str) -> None:
+            try:
+                visit(name)
+            except ProvisionError as error:
+                self.deeds.failed.add(name)
+                if not self.stop.is_set():
+                    self.deeds.log.error("row.failed", step=name, error=type(error).__name__, why=str(error))
+                raise
+
+        self.deeds.failed.clear()
+        return walk(needs, told, workers=self.workers, stop=self.stop)
 
     def raise_for(self, outcome: Outcome) -> None:
         """Raise what a walk met, if anything."""
@@ -239,6 +251,7 @@ class Engine:
         for error in outcome.failed.values():
             if not isinstance(error, ProvisionError):
                 raise error
+        problems = [error for error in problems if not isinstance(error, NotWaitedFor)] or problems
         if len(problems) == 1:
             raise problems[0]
         if problems:

@@ -209,6 +209,12 @@ class StillInUse(OperationFailed):
     hint = "Run the same command again later, or with --wait 2h."
 
 
+class NotWaitedFor(ProvisionError):
+    """Something that Google is at would never be ready, because something else has failed; it goes on at Google."""
+
+    hint = "Run the same command again once what failed is mended."
+
+
 class DidNotSettle(ProvisionError):
     """A change was accepted, and the field still shows another value after the documented time."""
 

@@ -9,7 +9,7 @@ import structlog
 
 from provision import operations, retry
 from provision.clock import Clock
-from provision.errors import Interrupted, OperationFailed, ProvisionError
+from provision.errors import Interrupted, NotWaitedFor, OperationFailed, ProvisionError
 from provision.gcp import Gcp
 from provision.step import Operation
 
@@ -62,15 +62,22 @@ class Patience:
                 raise
             raise explained from error
 
-    def until_over(self, operation: Operation) -> None:
+    def until_over(self, operation: Operation, in_vain: Callable[[], str] = lambda: "") -> None:
         """Wait for an operation, whichever process has begun it.
+
+        Args:
+            operation: Its name.
+            in_vain: Tells why waiting has become pointless; empty as long as it has not.
 
         Raises:
             OperationFailed: It is over and failed.
+            NotWaitedFor: Waiting has become pointless; the operation goes on.
             Interrupted: The run was stopped; the operation goes on.
         """
         pause = FIRST_POLL
         while not self.with_(f"waiting for {operation}", lambda: self._over(operation)):
+            if why := in_vain():
+                raise NotWaitedFor(why)
             self.pause(pause)
             pause = min(pause * 1.5, SLOWEST_POLL)
 

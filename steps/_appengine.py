@@ -6,7 +6,7 @@ from typing import Any
 
 from provision import operations
 from provision.gcp import Gcp
-from provision.step import Body, Operation, Owner, Ref
+from provision.step import Body, Operation, Owner, Ref, Stays
 
 MARK = "DEPLOYMENT"
 """The environment variable of a version that says whose it is: versions take no labels."""
@@ -114,6 +114,32 @@ def delete_version(gcp: Gcp, ref: Ref) -> Operation | None:
     """Delete a version that gets no traffic."""
     calls = gcp.appengine.apps().services().versions()
     return operations.started("appengine", calls.delete(**path(ref)).execute())
+
+
+def end_service(gcp: Gcp, service_ref: Ref, ours: str) -> Operation | None:
+    """Delete a service with all its versions; one that cannot or must not go has our versions with traffic stopped.
+
+    Args:
+        gcp: The clients.
+        service_ref: The service.
+        ours: The deployment's id.
+
+    Raises:
+        Stays: It is Google's default service, or holds versions of others, and nothing of ours runs there any more.
+    """
+    where = path(service_ref)
+    found = service(gcp, where["appsId"], where["servicesId"])
+    versions = found.versions if found else {}
+    others = sorted(name for name, version in versions.items() if mark(version) != ours)
+    is_default = where["servicesId"] == DEFAULT
+    if not others and not is_default:
+        return operations.started("appengine", gcp.appengine.apps().services().delete(**where).execute())
+    for name in sorted(found.split if found else {}):
+        if mark(versions.get(name, {})) == ours and is_serving(versions[name]):
+            return stop_version(gcp, f"{service_ref}/versions/{name}")
+    if is_default:
+        raise Stays("The last version of App Engine's default service, stopped: Google lets nobody delete it.")
+    raise Stays(f"It holds versions that are not ours: {', '.join(others)}. What was ours in it is stopped.")
 
 
 def create_version(gcp: Gcp, ref: Ref, body: Body) -> Operation | None:

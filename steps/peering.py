@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from provision import operations
 from provision.deployment import Deployment
+from provision.errors import StillInUse
 from provision.gcp import Gcp
 from provision.step import Body, Change, FactBook, Operation, Ref, Stays, by_parent, no_contents, no_facts
 from steps import _connections, _names, network, peering_range
@@ -66,7 +67,11 @@ def delete_refused(gcp: Gcp, ref: Ref, live: Body, applied: Body) -> Operation |
 
     For hours to days after the last database is gone Google's side still counts the connection as used
     (https://github.com/hashicorp/terraform-provider-google/issues/16275). The engine calls this when `delete` failed.
+    A database of somebody else that is reached over the connection would be cut off, so as long as there is one,
+    Google's refusal stands.
     """
+    if users := _databases(gcp, _network(ref)):
+        raise StillInUse(f"{', '.join(users)} in this project still uses the connection {ref}.")
     if ours := _our_range(ref):
         raise Stays(f"Google does not let {ours} go from the connection of a network that is not ours.")
     name = _network(ref).rpartition("/")[2]
@@ -83,6 +88,23 @@ def _set_ranges(gcp: Gcp, ref: Ref, ranges: list[str]) -> Operation | None:
     calls = gcp.servicenetworking.services().connections()
     asked = calls.patch(name=f"{SERVICE}/connections/-", updateMask="reservedPeeringRanges", force=True, body=body)
     return operations.started("servicenetworking", asked.execute())
+
+
+def _databases(gcp: Gcp, network: Ref) -> list[str]:
+    """The database instances of the project that are reached over a network's connection.
+
+    Cloud SQL spells the project as it was told: by id or by number.
+    """
+    calls, found = gcp.sql.instances(), []
+    request = calls.list(project=gcp.project)
+    while request is not None:
+        answer = request.execute()
+        for instance in answer.get("items", []):
+            used = instance.get("settings", {}).get("ipConfiguration", {}).get("privateNetwork", "")
+            if used.rpartition("/")[2] == network.rpartition("/")[2]:
+                found.append(instance["name"])
+        request = calls.list_next(request, answer)
+    return sorted(found)
 
 
 def _network(ref: Ref) -> str:

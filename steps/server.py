@@ -9,11 +9,11 @@ import json
 from collections.abc import Sequence
 from typing import ClassVar
 
-from provision import operations, step
+from provision import step
 from provision.deployment import Deployment
 from provision.errors import NotOurs
 from provision.gcp import Gcp
-from provision.step import Body, Change, FactBook, Operation, Ref, Stays, immutable, no_contents
+from provision.step import Body, Change, FactBook, Operation, Ref, immutable, no_contents
 from steps import (
     _appengine,
     _bucket,
@@ -131,17 +131,12 @@ def update(gcp: Gcp, ref: Ref, body: Body, changes: Sequence[Change]) -> Operati
 
 
 def delete(gcp: Gcp, ref: Ref, live: Body, applied: Body) -> Operation | None:
-    """Delete the version; one that has traffic only goes with its service, and of the default service it is stopped."""
+    """Delete the version; one that has traffic only goes with its service, or is stopped."""
     where = _appengine.path(ref)
     service = _service(gcp, ref)
     if service is None or where["versionsId"] not in service.split:
         return _appengine.delete_version(gcp, ref)
-    if where["servicesId"] != _appengine.DEFAULT:
-        del where["versionsId"]
-        return operations.started("appengine", gcp.appengine.apps().services().delete(**where).execute())
-    if _appengine.is_serving(live):
-        return _appengine.stop_version(gcp, ref)
-    raise Stays("The last version of App Engine's default service, stopped: Google lets nobody delete it.")
+    return _appengine.end_service(gcp, _names.parent(ref), _appengine.mark(live))
 
 
 def facts(live: Body) -> Facts:

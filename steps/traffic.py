@@ -5,7 +5,6 @@ https://cloud.google.com/appengine/docs/admin-api/reference/rest/v1/apps.service
 
 from collections.abc import Sequence
 
-from provision import operations
 from provision.deployment import Deployment
 from provision.gcp import Gcp
 from provision.step import Body, Change, FactBook, Operation, Owner, Ref, no_contents, no_facts
@@ -54,10 +53,9 @@ def update(gcp: Gcp, ref: Ref, body: Body, changes: Sequence[Change]) -> Operati
 
 
 def delete(gcp: Gcp, ref: Ref, live: Body, applied: Body) -> Operation | None:
-    """Delete the service with all its versions; of the default service, stop the versions that have its traffic."""
-    if not _is_default(ref):
-        return operations.started("appengine", gcp.appengine.apps().services().delete(**_appengine.path(ref)).execute())
-    return _appengine.stop_version(gcp, f"{ref}/versions/{min(live['serving'])}")
+    """Delete the service with all its versions, or stop the versions that have its traffic."""
+    (ours,) = applied["idle"]
+    return _appengine.end_service(gcp, ref, ours)
 
 
 def owner(live: Body, deployment_id: str) -> Owner:

@@ -269,8 +269,10 @@ class Meddler:
         self.gcp.iam.projects().serviceAccounts().delete(name=name).execute()
 
     def replaces_the_account(self):
+        name = f"projects/{PROJECT}/serviceAccounts/mlflow-server@{PROJECT}.iam.gserviceaccount.com"
+        found = self.gcp.iam.projects().serviceAccounts().get(name=name).execute()
         self.deletes_the_account()
-        body = {"accountId": "mlflow-server", "serviceAccount": {"displayName": "another"}}
+        body = {"accountId": "mlflow-server", "serviceAccount": {"description": found["description"]}}
         self.gcp.iam.projects().serviceAccounts().create(name=f"projects/{PROJECT}", body=body).execute()
 
 

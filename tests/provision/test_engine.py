@@ -134,6 +134,67 @@ def test_a_stranger_who_was_faster_is_not_taken_for_ours():
         up(three(cloud), store)
 
 
+def test_what_a_stranger_has_put_in_place_of_ours_is_not_taken_over():
+    """Neither by `up` nor by `down`, though the ledger knows the name."""
+    cloud, store = ToyCloud(), MemoryStore()
+    up(three(cloud), store)
+    cloud.resources["databases/d"] = {"tier": "small", "disk": 10, "mark": "somebody"}
+    with pytest.raises(NotOurs, match="databases/d does not carry our mark any more"):
+        up(three(cloud), store)
+    with pytest.raises(NotOurs, match="databases/d"):
+        Teardown(engine(three(cloud), store), "n3w4", delete_data=True).run()
+
+    assert cloud.resources["databases/d"] == {"tier": "small", "disk": 10, "mark": "somebody"}
+
+
+def test_what_is_there_may_be_adopted():
+    """With every difference named before; `down` then leaves it."""
+    cloud, store = ToyCloud(), MemoryStore()
+    cloud.resources["networks/n"] = {"mtu": 9000, "mark": "somebody"}
+    with pytest.raises(NotOurs, match="What differs: mtu: 9000 -> 1460"):
+        up(three(cloud), store)
+    engine(three(cloud), store).up(CONFIG, adopts=lambda ref: ref == "networks/n")
+    adopted = dict(cloud.resources["networks/n"])
+    left = Teardown(engine(three(cloud), store), "n3w4", delete_data=True).run()
+
+    assert adopted == {"mtu": 1460, "mark": "somebody"}
+    assert cloud.resources == {"networks/n": adopted}
+    assert [(item.ref, item.why) for item in left] == [("networks/n", "was there before us")]
+
+
+def test_what_lies_in_a_strangers_resource_is_not_deleted():
+    """A child carries no mark of its own: whose it is, is said by what it lies in."""
+    cloud, store = ToyCloud(), MemoryStore()
+    instance = row(toy_step(cloud, "instance", {"instances/i": {"tier": "small"}}))
+    child = toy_step(cloud, "database", {"instances/i/databases/d": {"charset": "UTF8"}}, owner=step.by_parent)
+    rows = [instance, row(child, dies_with=instance.step)]
+    up(rows, store)
+    cloud.resources["instances/i"]["mark"] = "somebody"
+    with pytest.raises(NotOurs):
+        Teardown(engine(rows, store), "n3w4", delete_data=True).run()
+
+    assert set(cloud.resources) == {"instances/i", "instances/i/databases/d"}
+
+
+def test_what_waits_at_run_time_for_something_that_failed_is_not_waited_for():
+    """Its deployment goes on at Google, under the name in the ledger; the error tells of the cause alone."""
+    cloud, store = ToyCloud(), MemoryStore()
+
+    def refuse(gcp, ref, body):
+        raise OperationFailed("no such tier")
+
+    database = row(toy_step(cloud, "database", {"databases/d": {"tier": "odd"}}, create=refuse))
+    server = toy_step(cloud, "server", {"versions/1": {"image": "a"}}, create=lambda gcp, ref, body: "//x/operations/1")
+    rows = [database, row(server, awaits=(database.step,))]
+    run = engine(rows, store)
+    run.deeds.patience._over = lambda operation: False
+    with pytest.raises(OperationFailed, match="no such tier"):
+        run.up(CONFIG)
+    run.journal.flush()
+
+    assert records(store)["versions/1"]["pending"]["operation"] == "//x/operations/1"
+
+
 def test_a_changed_field_is_mended():
     """Drift is repaired by the same path that makes."""
     cloud, store = ToyCloud(), MemoryStore()

@@ -3,6 +3,7 @@
 import pytest
 
 from provision import operations
+from provision.errors import StillInUse
 from steps import PLAN, _connections
 from tests.conftest import NUMBER, PROJECT
 
@@ -87,8 +88,26 @@ def test_a_network_without_a_connection_gets_one(bench):
     assert connection(bench) == [{"mlflow-services"}]
 
 
-def test_a_connection_of_our_network_that_google_holds_on_to(bench_for):
-    """Another database still uses it, so Google refuses to delete it: then our side of the peering is removed."""
+def test_a_connection_of_our_network_that_google_holds_on_to(bench_for, emulator):
+    """For hours after our database is gone Google refuses to delete it: then our side of the peering is removed."""
+    bench = bench_for()
+    bench.up(PLAN, *ROWS)
+    (instance,), (peering,) = bench.refs("sql_instance"), bench.refs("peering")
+    bench.remove(instance)
+    network = f"projects/{NUMBER}/global/networks/mlflow"
+    (known,) = (key for key in emulator.world.table("servicenetworking.connections") if key.endswith("/mlflow"))
+    emulator.world.table("servicenetworking.released")[known] = {"until": "9999-12-31T23:59:59+00:00"}
+    bench.remove(peering)
+    found = bench.gcp.compute.networks().get(project=PROJECT, network="mlflow").execute()
+    bench.up(PLAN, "peering")
+
+    assert peering.startswith(network)
+    assert "peerings" not in found
+    assert list(bench.drift()) == [(row, change) for row, change in bench.drift() if row == "sql_instance"]
+
+
+def test_a_database_of_somebody_else_in_our_network_is_not_cut_off(bench_for):
+    """It is named, and the connection stays until it is gone."""
     bench = bench_for()
     bench.up(PLAN, *ROWS)
     body = {
@@ -102,11 +121,10 @@ def test_a_connection_of_our_network_that_google_holds_on_to(bench_for):
         },
     }
     wait(bench, "sqladmin", bench.gcp.sql.instances().insert(project=PROJECT, body=body))
-    for name in ("sql_instance", "peering"):
-        for ref in bench.refs(name):
-            bench.remove(ref)
+    (instance,), (peering,) = bench.refs("sql_instance"), bench.refs("peering")
+    bench.remove(instance)
+    with pytest.raises(StillInUse, match="other in this project still uses the connection"):
+        bench.remove(peering)
     network = bench.gcp.compute.networks().get(project=PROJECT, network="mlflow").execute()
-    bench.up(PLAN, "peering")
 
-    assert "peerings" not in network
-    assert list(bench.drift()) == []
+    assert [item["name"] for item in network["peerings"]] == [_connections.PEERING]

@@ -7,7 +7,7 @@ import pytest
 from provision import operations
 from provision.config import check
 from provision.errors import CannotChangeInPlace, WrongRegion
-from provision.step import Owner
+from provision.step import Owner, Stays
 from steps import PLAN, _archive, default_service, image, server, traffic
 from tests.conftest import PROJECT
 from tests.steps.deployments import ID, deployment
@@ -185,3 +185,18 @@ def test_two_deployments_do_not_own_each_others_versions():
     assert server.owner(live, "ffffffff") is Owner.FOREIGN
     assert server.owner({}, ID) is Owner.FOREIGN
     assert deployment().id == ID
+
+
+def test_a_version_of_somebody_else_in_our_service_is_not_deleted(bench_for):
+    """Then the service stays, and what is ours in it is stopped: it costs nothing any more."""
+    bench = bench_for()
+    bench.up(PLAN)
+    (ours,), (service,) = bench.refs("server"), bench.refs("traffic")
+    deploy_stranger(bench, "mlflow")
+    row, applied = bench.applied[service]
+    live = row.step.read(bench.gcp, service)
+    bench.wait(row.step.delete(bench.gcp, service, live, applied))
+    with pytest.raises(Stays, match="versions that are not ours: theirs"):
+        row.step.delete(bench.gcp, service, live, applied)
+
+    assert versions(bench, "mlflow") == {ours.rpartition("/")[2]: "STOPPED", "theirs": "SERVING"}
