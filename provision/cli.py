@@ -11,7 +11,7 @@ from typing import NoReturn
 import click
 
 from provision import __version__
-from provision.commands import looking, making, removing
+from provision.commands import looking, making, removing, undoing
 from provision.errors import BadUsage, Defect, FileTrouble, Interrupted, NotSignedIn, ProvisionError
 
 CRASH_LOG = Path("provision-crash.log")
@@ -39,6 +39,8 @@ for command in (
     looking.drift,
     looking.status,
     looking.token,
+    undoing.rollback,
+    undoing.release,
     removing.down,
     removing.stop,
 ):

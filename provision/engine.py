@@ -238,7 +238,7 @@ class Engine:
             except ProvisionError as error:
                 self.deeds.failed.add(name)
                 if not self.stop.is_set():
-                    self.deeds.log.error("row.failed", step=name, error=type(error).__name__, why=str(error))
+                    self.deeds.log.warning("row.failed", step=name, error=type(error).__name__, why=str(error))
                 raise
 
         self.deeds.failed.clear()

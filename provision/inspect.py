@@ -29,6 +29,7 @@ class Kind(Enum):
     MISSING = "missing"
     CHANGED = "changed"
     UNFINISHED = "unfinished"
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,11 @@ class Inspector:
         """List what differs from what we applied last, in the order of the table."""
         records = [record for row in self.plan for record in self.ledger.records.values() if record.step == row.name]
         with ThreadPoolExecutor(READERS) as pool:
-            return [finding for finding in pool.map(self._drift_of, records) if finding]
+            found = [finding for finding in pool.map(self._drift_of, records) if finding]
+        return found + [
+            Finding(Kind.UNKNOWN, record.step, record.ref, note="this version of the program does not have its step")
+            for record in self.plan.unknown(self.ledger)
+        ]
 
     def pending(self, deployment: Deployment) -> list[Finding]:
         """List what `up` would do, in the order of the table."""

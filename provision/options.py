@@ -1,12 +1,13 @@
 """The options that all commands share, and what they open: the config, the project and its ledger."""
 
 import functools
+import re
 import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
@@ -216,3 +217,19 @@ def _typed() -> list[str]:
 takes_turns = click.option(
     "--lock-timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="How long to wait for another run."
 )
+
+
+class Duration(click.ParamType[float]):
+    """A time span as people write it: ``90s``, ``30m``, ``2h``, ``1d``; the value is in seconds."""
+
+    name = "duration"
+    _SECONDS: ClassVar = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The seconds that a text means."""
+        if isinstance(value, int | float):
+            return float(value)
+        match = re.fullmatch(r"([0-9]+)([smhd])", str(value).strip())
+        if match is None:
+            self.fail(f"{value!r} is no duration such as 90s, 30m, 2h or 1d.", param, ctx)
+        return float(match[1]) * self._SECONDS[match[2]]

@@ -128,6 +128,10 @@ class Plan:
     def __getitem__(self, name: str) -> Row:
         return self.rows[name]
 
+    def unknown(self, ledger: Ledger) -> list[Record]:
+        """What the ledger holds of rows that this version of the program does not have."""
+        return [record for record in ledger.records.values() if record.step not in self.rows]
+
     def needs(self) -> dict[str, tuple[str, ...]]:
         """The graph: by row name, the names of the rows that it needs."""
         return {line.name: line.needs for line in self}

@@ -13,8 +13,10 @@ from provision.deeds import Done
 from provision.errors import ProvisionError
 from provision.inspect import Finding, Kind
 from provision.log import short
+from provision.rollback import Way
 from provision.step import Change
 from provision.teardown import Left
+from state.ledger import Waits
 
 _SIGNS = {
     Kind.CREATE: ("+", "green", ""),
@@ -25,6 +27,7 @@ _SIGNS = {
     Kind.MISSING: ("-", "red", "is gone"),
     Kind.CHANGED: ("~", "yellow", "was changed"),
     Kind.UNFINISHED: ("?", "yellow", "was not finished"),
+    Kind.UNKNOWN: ("?", "yellow", "is unknown"),
 }
 _COUNTED = {
     "to create": (Kind.CREATE, Kind.LATER),
@@ -34,6 +37,7 @@ _COUNTED = {
     "gone": (Kind.MISSING,),
     "changed": (Kind.CHANGED,),
     "not finished": (Kind.UNFINISHED,),
+    "unknown": (Kind.UNKNOWN,),
 }
 
 
@@ -52,6 +56,10 @@ class Report:
         """Show a line to people; rich's markup is understood."""
         if not self.as_json:
             self._console.print(text)
+
+    def line(self, text: str, note: str = "") -> None:
+        """Show a line to people as it stands, with something less important behind it."""
+        self.say(escape(text) + (f"  [dim]{escape(note)}[/]" if note else ""))
 
     def object(self, **fields: Any) -> None:
         """Show the one object to machines."""
@@ -121,14 +129,64 @@ class Report:
         counts = {words: sum(item.kind in kinds for item in findings) for words, kinds in _COUNTED.items()}
         self.say(f"\n{', '.join(f'{count} {words}' for words, count in counts.items() if count)}. {mend}")
 
-    def taken_down(self, stays: Sequence[Left], done: Sequence[Done], seconds: float) -> None:
-        """Show the end of `down`."""
-        deleted = [item.ref for item in done if item.verb == "delete"]
+    def changed(self, done: Sequence[Done], seconds: float) -> None:
+        """Show the end of what has worked on a part of the table only."""
+        changes = [{"verb": item.verb, "step": item.step, "ref": item.ref} for item in done]
+        self.object(changes=changes, seconds=round(seconds, 1))
+        self.say(f"{_count(len(done), 'change')} in {seconds:.0f} s" if done else "Nothing to change.")
+
+    def way_back(self, way: Way) -> None:
+        """Show what a rollback is about to do, and what it cannot do."""
+        goal = way.goal
+        if self.as_json:
+            return  # the object comes at the end
+        self.say(f"Back to what was before run [bold]{escape(goal.to)}[/]:")
+        for ref in goal.restore:
+            self.say(f"  [yellow]~[/] {escape(short(ref))}")
+        for ref in goal.remove:
+            self.say(f"  [red]-[/] {escape(short(ref))}")
+        for ref in goal.release:
+            self.say(f"  [dim]=[/] {escape(short(ref))} [dim](was there before us)[/]")
+        if not (goal.restore or goal.remove or goal.release):
+            self.say("  nothing to do")
+        for ref, why in way.lost.items():
+            self.say(f"[bold]Cannot come back:[/] {escape(short(ref))}: {escape(why)}")
+        for ref in way.stays:
+            self.say(f"  stays as it is therefore: {escape(short(ref))}")
+
+    def gone_back(self, stays: Sequence[Left], done: Sequence[Done], seconds: float) -> None:
+        """Show the end of `rollback`."""
+        changes = [{"verb": item.verb, "step": item.step, "ref": item.ref} for item in done]
         self.object(
-            stays=[{"ref": item.ref, "why": item.why} for item in stays], deleted=deleted, seconds=round(seconds, 1)
+            changes=changes, stays=[{"ref": item.ref, "why": item.why} for item in stays], seconds=round(seconds, 1)
         )
-        summary = f"{len(set(deleted))} resources in {seconds:.0f} s" if deleted else "there was nothing left to remove"
+        self.say(f"\n[bold green]Gone back[/]: {_count(len(done), 'change')} in {seconds:.0f} s.")
+        for item in stays:
+            self.say(f"  stays: {escape(short(item.ref))}  [dim]{escape(item.why)}[/]")
+
+    def released(self, refs: Sequence[str]) -> None:
+        """Show the end of `release`."""
+        self.object(released=list(refs))
+        for ref in refs:
+            self.say(f"released {escape(short(ref))}")
+
+    def taken_down(
+        self, stays: Sequence[Left], waits: Mapping[str, Waits], done: Sequence[Done], seconds: float
+    ) -> None:
+        """Show the end of `down`."""
+        deleted = list(dict.fromkeys(item.ref for item in done if item.verb == "delete" and item.ref not in waits))
+        self.object(
+            stays=[{"ref": item.ref, "why": item.why} for item in stays],
+            waits=[{"ref": ref, "why": item.why, "since": item.since} for ref, item in waits.items()],
+            deleted=deleted,
+            seconds=round(seconds, 1),
+        )
+        summary = f"{len(deleted)} resources in {seconds:.0f} s" if deleted else "there was nothing left to remove"
         self.say(f"\n[bold green]Taken down[/]: {summary}.")
+        if waits:
+            self.say("[bold yellow]Not yet[/], for Google does not let go of it; type the same command again later:")
+            for ref, held in waits.items():
+                self.say(f"  {escape(short(ref))}  [dim]since {held.since}: {escape(held.why)}[/]")
         if stays:
             self.say("What stays, and why:")
             for item in stays:

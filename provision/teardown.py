@@ -27,8 +27,8 @@ def data_at_risk(plan: Plan, gcp: Gcp, ledger: Ledger) -> dict[Ref, Contents]:
     """What data of the users the deployment holds, by the resource that holds it."""
     found: dict[Ref, Contents] = {}
     for record in ledger.records.values():
-        row = plan[record.step]
-        contents = row.step.contents(gcp, record.ref) if row.data and not record.adopted else None
+        row = plan.rows.get(record.step)
+        contents = row.step.contents(gcp, record.ref) if row and row.data and not record.adopted else None
         if contents is not None and contents.objects:
             found[record.ref] = contents
     return found
@@ -59,7 +59,8 @@ class Teardown:
         self._new_salt = new_salt
         self._spared = {} if delete_data else data_at_risk(engine.plan, engine.gcp, engine.ledger)
         self._rows = self._plan.with_dependants(only) if only else set(self._plan.rows)
-        self._needed = self._plan.with_needs({record.step for record in self._records() if record.protected})
+        protected = {record.step for record in self._records() if record.protected}
+        self._needed = self._plan.with_needs(protected & self._plan.rows.keys())
         self.left: list[Left] = []
 
     def run(self, wait: float = 0) -> list[Left]:
@@ -75,7 +76,10 @@ class Teardown:
         """
         until = self._engine.clock.monotonic() + wait
         while True:
-            self.left = []
+            self.left = [
+                Left(record.ref, f"Made by the step {record.step}, which this version of the program does not have.")
+                for record in self._plan.unknown(self._engine.ledger)
+            ]
             self._pass()
             left = until - self._engine.clock.monotonic()
             if not self.waiting or left <= 0:

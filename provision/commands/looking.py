@@ -45,6 +45,10 @@ def status(options: Options) -> None:
         "ledger": str(store),
         "last_run": ledger.run,
         "unfinished": sum(record.pending is not None for record in ledger.records.values()),
+        "rollback": f"to before run {ledger.rollback.to}, interrupted" if ledger.rollback else None,
+        "waits": "; ".join(
+            f"{ref} since {record.waits.since}" for ref, record in ledger.records.items() if record.waits
+        ),
         "held_by": held_by,
     }
     options.report.status(facts, rows)

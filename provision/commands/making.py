@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
@@ -11,35 +12,89 @@ from provision.errors import NothingDeployed
 from provision.options import Options, common, takes_turns
 
 if TYPE_CHECKING:
+    from provision.engine import Engine
     from provision.gcp import Gcp
+    from state.ledger import Ledger
+    from state.store import Store
+
+ALL = "*"
+ADOPT = "Take over what is there and is not ours: this resource, or whatever stands in the way."
 
 
 @click.command()
 @common
 @takes_turns
-def up(options: Options, lock_timeout: float | None) -> None:
+@click.option("--only", multiple=True, metavar="ROW", help="Work on this row of the table and what it needs.")
+@click.option("--replace", multiple=True, metavar="REF", help="Make this resource anew.")
+@click.option("--adopt", multiple=True, metavar="[REF]", is_flag=False, flag_value=ALL, help=ADOPT)
+@click.option("--rollback-on-failure", is_flag=True, help="If it fails, go back to what was before.")
+def up(
+    options: Options,
+    lock_timeout: float | None,
+    only: tuple[str, ...],
+    replace: tuple[str, ...],
+    adopt: tuple[str, ...],
+    rollback_on_failure: bool,
+) -> None:
     """Deploy MLflow, or mend it, or go on after an interruption.
 
     Brings everything to what provision.toml says. Without that file it asks the questions that have no default.
     """
-    from provision import clock, identity, progress, session, verify
+    from provision import identity, rollback, session
 
     settings = options.settings() or options.first_settings(ask=True)
+    running.must_be_rows(only, "--only")
+    running.must_be_rows(settings.protect, "protect:")
     begun = time.monotonic()
     gcp, store = options.open(settings, make=True)
     known = session.ledger_at(store)
     if known is not None:
         session.must_fit(known, settings)
     with running.changing(options, gcp, store, settings, lock_timeout, identity.runner(gcp)) as engine:
-        if engine.journal.ledger.region != settings.region:  # nothing lies there any more
+        if engine.ledger.region != settings.region:  # nothing lies there any more
             engine.journal.note(lambda ledger: setattr(ledger, "region", settings.region))
-        engine.up(settings)
-        url, deployment = session.origin_of(engine.journal.ledger), engine.deployment(settings)
-    with progress.watching("Waiting until MLflow answers") if running.is_watched(options) else contextlib.nullcontext():
-        verify.server_answers(gcp, clock.SystemClock(), deployment.account("log-pusher"), url)
+        rollback.give_up(engine)
+        with _undone(engine, store) if rollback_on_failure else contextlib.nullcontext():
+            engine.up(settings, only=only, replace=replace, adopts=lambda ref: ALL in adopt or ref in adopt)
+        ledger, deployment = engine.ledger, engine.deployment(settings)
+    if only:
+        options.report.changed(engine.done, time.monotonic() - begun)
+        return
+    url = _reached(options, gcp, ledger, deployment.account("log-pusher"))
     commands = {name: options.command(name) for name in ("drift", "down")} | {"export": _export(options, gcp, url)}
     seconds = time.monotonic() - begun
     options.report.deployed(commands, url, deployment.members, engine.done, seconds, settings.support_email)
+
+
+@contextlib.contextmanager
+def _undone(engine: "Engine", store: "Store") -> Iterator[None]:
+    """Go back to what was before the run when it fails; not when it was stopped, or has lost its lease."""
+    from provision import rollback
+    from provision.errors import Interrupted, LostTheLease, ProvisionError
+    from state import history
+    from steps import PLAN
+
+    try:
+        yield
+    except (Interrupted, LostTheLease):
+        raise
+    except ProvisionError as error:
+        engine.deeds.log.warning("rollback.begun", why=str(error))
+        way = rollback.way_back(PLAN, [*history.states(store), engine.ledger], engine.run)
+        rollback.begin(engine, way.goal)
+        rollback.go_back(engine)
+        error.hint = f"What this run had changed is undone. {error.hint}".strip()
+        raise
+
+
+def _reached(options: Options, gcp: "Gcp", ledger: "Ledger", account: str) -> str:
+    """The server's address, once it answers there through the front door."""
+    from provision import clock, progress, session, verify
+
+    url = session.origin_of(ledger)
+    with progress.watching("Waiting until MLflow answers") if running.is_watched(options) else contextlib.nullcontext():
+        verify.server_answers(gcp, clock.SystemClock(), account, url)
+    return url
 
 
 @click.command()

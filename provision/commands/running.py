@@ -1,11 +1,12 @@
 """What commands that change something have in common: the lease, Ctrl-C, progress, and questions before harm."""
 
 import contextlib
+import difflib
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -95,10 +96,22 @@ def report_findings(options: Options, findings: "list[Finding]", nothing: str, m
         raise SystemExit(CHANGES_PENDING)
 
 
+def must_be_rows(names: Sequence[str], said_by: str) -> None:
+    """Make sure that the table has rows of these names; said_by is the option or setting that names them."""
+    from steps import PLAN
+
+    for name in names:
+        if name not in PLAN.rows:
+            close = difflib.get_close_matches(name, PLAN.rows, n=1)
+            meant = f"; did you mean {close[0]}?" if close else "."
+            known = f"The rows are {', '.join(PLAN.rows)}."
+            raise BadUsage(f"{said_by} {name!r} is no row of the table{meant}", hint=known)
+
+
 def confirm(question: str, answer: str) -> None:
     """Go on only if the person at the terminal types the answer; raises BadUsage otherwise, or where there is none."""
     if not sys.stdin.isatty():
-        raise BadUsage("down asks before it deletes, and nobody is there to answer.", hint="Add --yes.")
+        raise BadUsage("This asks before it does harm, and nobody is there to answer.", hint="Add --yes.")
     if click.prompt(question, default="", show_default=False) != answer:
         raise BadUsage(
             "Not confirmed; nothing was touched.", hint="Run the command again and type exactly what it asks for."

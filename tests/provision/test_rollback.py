@@ -1,0 +1,262 @@
+"""Going back to what was before a run: over a toy cloud, as far as the ledgers of earlier runs tell the way."""
+
+import pytest
+
+from provision import rollback, step
+from provision.config import Config
+from provision.errors import BadUsage, GoogleRefused
+from provision.plan import row
+from state import history
+from tests.provision.toy import Death, MemoryStore, ToyCloud, engine, toy_step
+
+CONFIG = Config(project="my-project")
+
+
+def up(rows, store, **asked):
+    """One `up`, flushed as a session does it; the engine."""
+    run = engine(rows, store)
+    try:
+        run.up(CONFIG, **asked)
+    finally:
+        run.journal.flush()
+    return run
+
+
+def way(rows, store, to=None):
+    """The way back, as a run that has just begun sees it; with that run."""
+    run = engine(rows, store)
+    return run, rollback.way_back(run.plan, [*history.states(store), run.ledger], to)
+
+
+def back(rows, store, to=None):
+    """One `rollback`; what had to stay."""
+    run, found = way(rows, store, to)
+    rollback.begin(run, found.goal)
+    return rollback.go_back(run)
+
+
+def table(cloud, *, mtu=1460, buckets=("a",), version=1, **overrides):
+    """A network, buckets, and a server of some version."""
+    network = toy_step(cloud, "network", {"networks/n": {"mtu": mtu}})
+    bucket = toy_step(cloud, "bucket", {f"buckets/{name}": {"class": "STANDARD"} for name in buckets})
+    server = toy_step(cloud, "server", {f"versions/{version}": {"image": version}})
+    return [row(network), row(bucket), row(server, network, **overrides)]
+
+
+def test_the_first_run_is_undone():
+    """Before it there was nothing."""
+    cloud, store = ToyCloud(), MemoryStore()
+    up(table(cloud), store)
+    back(table(cloud), store)
+
+    assert cloud.resources == {}
+    assert engine(table(cloud), store).ledger.records == {}
+
+
+def test_what_a_run_made_changed_and_removed():
+    """Removed again, changed back, made again."""
+    cloud, store = ToyCloud(), MemoryStore()
+    up(table(cloud, mtu=1460, buckets=("a", "b"), version=1), store)
+    before = {ref: dict(body) for ref, body in cloud.resources.items()}
+    records = engine(table(cloud), store).ledger.records
+    up(table(cloud, mtu=1500, buckets=("a", "c"), version=2), store)
+    back(table(cloud), store)
+    after = engine(table(cloud), store).ledger
+
+    assert cloud.resources == before
+    assert {ref: record.body for ref, record in after.records.items()} == {
+        ref: record.body for ref, record in records.items()
+    }
+    assert after.rollback is None
+
+
+def test_back_over_several_runs():
+    """Each thing gets the before image of the first of them that touched it."""
+    cloud, store = ToyCloud(), MemoryStore()
+    up(table(cloud), store)
+    before = {ref: dict(body) for ref, body in cloud.resources.items()}
+    second = up(table(cloud, mtu=1500), store)
+    up(table(cloud, mtu=9000, version=2), store)
+    back(table(cloud), store, second.run)
+
+    assert cloud.resources == before
+
+
+def test_a_repaired_drift_comes_back():
+    """What was before is what was there, and not what we had once applied."""
+    cloud, store = ToyCloud(), MemoryStore()
+    up(table(cloud), store)
+    cloud.resources["networks/n"]["mtu"] = 1
+    up(table(cloud), store)
+    back(table(cloud), store)
+
+    assert cloud.resources["networks/n"]["mtu"] == 1
+
+
+def test_what_was_adopted_gets_its_before_image_and_is_known_no_more():
+    """It was there before us."""
+    cloud, store = ToyCloud(), MemoryStore()
+    cloud.resources["networks/n"] = {"mtu": 9000, "mark": "somebody"}
+    up(table(cloud), store, adopts=lambda ref: True)
+    back(table(cloud), store)
+
+    assert cloud.resources == {"networks/n": {"mtu": 9000, "mark": "somebody"}}
+    assert engine(table(cloud), store).ledger.records == {}
+
+
+def test_what_does_not_carry_our_mark_any_more_is_not_removed():
+    """Somebody has put their own thing in its place since."""
+    cloud, store = ToyCloud(), MemoryStore()
+    up(table(cloud), store)
+    cloud.resources["buckets/a"]["mark"] = "somebody"
+    with pytest.raises(Exception, match="buckets/a"):
+        back(table(cloud), store)
+
+    assert set(cloud.resources) == {"buckets/a"}
+
+
+def test_what_cannot_come_back_is_told_and_so_is_what_names_it():
+    """A database's name cannot be used again: its successor stays, and the server that was made for it."""
+    cloud, store = ToyCloud(), MemoryStore()
+
+    def rows(name):
+        database = toy_step(cloud, "database", {f"databases/{name}": {"tier": "small"}})
+        server = toy_step(cloud, "server", {f"versions/for-{name}": {"database": name}})
+        return [row(database, final="its data is gone"), row(server), *table(cloud)[:2]]
+
+    up(rows("db-old"), store)
+    up(rows("db-new"), store)
+    later = dict(cloud.resources)
+    _, found = way(rows("db-new"), store)
+    back(rows("db-new"), store)
+
+    assert found.lost == {"databases/db-old": "its data is gone"}
+    assert set(found.stays) == {"databases/db-new", "versions/for-db-new"}
+    assert cloud.resources == later
+
+
+def test_guests_bindings_alone_are_taken_out():
+    """Of a policy that was there before us, what others have in it stays, also what they put in since."""
+    cloud, store = ToyCloud(), MemoryStore()
+    cloud.resources["policy"] = {"members": ["somebody"]}
+    policy = toy_step(cloud, "policy", {"policy": {"members": ["ours"]}}, owner=step.by_parent)
+
+    def leave(gcp, ref, live, applied):
+        kept = [member for member in live["members"] if member not in applied["members"]]
+        cloud.change("delete", ref, lambda: cloud.resources.update({ref: {"members": kept}}))
+
+    policy.delete = leave
+    rows = [row(policy, at_least=("members",))]
+    up(rows, store)
+    cloud.resources["policy"]["members"].append("another")
+    back(rows, store)
+
+    assert cloud.resources["policy"]["members"] == ["somebody", "another"]
+
+
+@pytest.mark.parametrize("fault", ["die_before", "die_after"])
+def test_a_death_at_any_change_of_a_rollback(fault):
+    """The same command again goes on, to the same end."""
+    for number in range(6):
+        cloud, store = ToyCloud(), MemoryStore()
+        up(table(cloud, buckets=("a", "b")), store)
+        before = {ref: dict(body) for ref, body in cloud.resources.items()}
+        up(table(cloud, mtu=1500, buckets=("a", "c"), version=2), store)
+        setattr(cloud, fault, len(cloud.changes) + number)
+        try:
+            back(table(cloud), store)
+        except Death:
+            run = engine(table(cloud), store)
+            assert run.ledger.rollback is not None
+            rollback.go_back(run)
+
+        assert cloud.resources == before
+
+
+def test_a_rollback_can_be_given_up():
+    """Then everything stays as it is, and `up` goes forward from there."""
+    cloud, store = ToyCloud(), MemoryStore()
+    up(table(cloud), store)
+    up(table(cloud, mtu=1500, version=2), store)
+    cloud.die_before = len(cloud.changes) + 1
+    with pytest.raises(Death):
+        back(table(cloud), store)
+    run = engine(table(cloud, mtu=1500, version=2), store)
+    rollback.give_up(run)
+    run.up(CONFIG)
+
+    assert run.ledger.rollback is None
+    assert cloud.resources["networks/n"]["mtu"] == 1500
+    assert "versions/2" in cloud.resources
+    assert "versions/1" not in cloud.resources
+
+
+def test_a_run_that_nobody_knows():
+    """The known ones are named, newest first."""
+    cloud, store = ToyCloud(), MemoryStore()
+    run = up(table(cloud), store)
+    with pytest.raises(BadUsage, match="No run run-of-old is known") as told:
+        back(table(cloud), store, "run-of-old")
+
+    assert run.run in told.value.hint
+
+
+def test_only_some_rows_and_what_they_need():
+    """`--only`: neither made nor pruned is what is not asked for."""
+    cloud, store = ToyCloud(), MemoryStore()
+    up(table(cloud), store, only=["server"])
+    made = set(cloud.resources)
+    up(table(cloud), store)
+    up(table(cloud, buckets=(), version=2), store, only=["server"])
+
+    assert made == {"networks/n", "versions/1"}
+    assert set(cloud.resources) == {"networks/n", "versions/2", "buckets/a"}
+
+
+def test_one_thing_is_made_anew():
+    """`--replace`: the old one goes first where its name is the same."""
+    cloud, store = ToyCloud(), MemoryStore()
+    up(table(cloud), store)
+    changes = len(cloud.changes)
+    up(table(cloud), store, replace=["buckets/a"])
+
+    assert cloud.changes[changes:] == [("delete", "buckets/a"), ("create", "buckets/a")]
+
+
+def test_a_replacement_under_a_new_id():
+    """The new one is there before the old one goes, and the same command again makes no third."""
+    cloud, store = ToyCloud(), MemoryStore()
+
+    def declare(deployment, facts):
+        return {f"versions/{deployment.counters.get('server', 0)}": {"image": "a"}}
+
+    rows = [row(toy_step(cloud, "server", {}, declare=declare), renews=True)]
+    up(rows, store)
+    cloud.die_before = len(cloud.changes)
+    with pytest.raises(Death):
+        up(rows, store, replace=["versions/0"])
+    up(rows, store, replace=["versions/0"])
+
+    assert cloud.changes[-2:] == [("create", "versions/1"), ("delete", "versions/0")]
+    with pytest.raises(BadUsage, match="versions/0 is not in the ledger"):
+        up(rows, store, replace=["versions/0"])
+
+
+def test_a_failed_run_leaves_its_way_back():
+    """What it has made before it failed can be undone; its error is what the user gets."""
+    cloud, store = ToyCloud(), MemoryStore()
+    up(table(cloud), store)
+    before = {ref: dict(body) for ref, body in cloud.resources.items()}
+
+    def refuse(gcp, ref, body):
+        raise GoogleRefused("no such image")
+
+    rows = table(cloud, mtu=1500, version=2)
+    rows[2].step.create = refuse
+    with pytest.raises(GoogleRefused):
+        up(rows, store)
+    changed = cloud.resources["networks/n"]["mtu"]
+    back(table(cloud), store)
+
+    assert changed == 1500
+    assert cloud.resources == before
