@@ -97,6 +97,36 @@ def own_store(gcp: Gcp, clock: Clock, project: Project, *, env: str, make_in: st
     return GcsStore(gcp.storage.bucket(name), f"{env}/")
 
 
+def remove_own_bucket(gcp: Gcp, project: Project, env: str) -> bool:
+    """Remove the bucket of the project's ledgers once nothing lies in it but older generations of what was removed.
+
+    Args:
+        gcp: The clients.
+        project: The project.
+        env: The environment whose ledger was removed; those of others stay, with their older generations.
+
+    Returns:
+        Whether it is gone; a bucket in which anything else lies stays.
+    """
+    import google.api_core.exceptions
+
+    bucket = gcp.storage.bucket(state_bucket(project))
+    try:
+        blobs = list(gcp.storage.list_blobs(bucket, versions=True, timeout=20))
+        alone = all(blob.time_deleted for blob in blobs)
+        for blob in blobs:
+            if blob.time_deleted and (alone or blob.name.startswith(f"{env}/")):
+                with contextlib.suppress(google.api_core.exceptions.NotFound):
+                    bucket.delete_blob(blob.name, generation=blob.generation, retry=None, timeout=20)
+        if alone:
+            bucket.delete(retry=None, timeout=20)
+    except google.api_core.exceptions.NotFound:
+        return True
+    except google.api_core.exceptions.Conflict:  # somebody has begun anew meanwhile
+        return False
+    return alone
+
+
 def named_store(gcp: Gcp, clock: Clock, state: str, *, may_change: bool) -> Store:
     """Open the place where the user says that the ledger lies: ``gs://BUCKET/PREFIX``, or a path of a file.
 

@@ -11,7 +11,7 @@ from typing import NoReturn
 import click
 
 from provision import __version__
-from provision.commands import looking, making, removing, undoing
+from provision.commands import looking, making, removing, state, undoing
 from provision.errors import BadUsage, Defect, FileTrouble, Interrupted, NotSignedIn, ProvisionError
 
 CRASH_LOG = Path("provision-crash.log")
@@ -43,6 +43,7 @@ for command in (
     undoing.release,
     removing.down,
     removing.stop,
+    state.state,
 ):
     cli.add_command(command)
 

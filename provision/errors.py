@@ -167,6 +167,13 @@ class LedgerDamaged(ProvisionError):
         self.last_good = last_good
 
 
+class StillDeployed(ProvisionError):
+    """The ledger that was to be removed still knows of resources."""
+
+    exit_code = 5
+    hint = "Take them away first with python -m provision down."
+
+
 class LedgerMoved(ProvisionError):
     """The ledger is in another place by now, and nothing was touched.
 

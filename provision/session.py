@@ -184,7 +184,7 @@ def holding(
         parts.lease(store, run=run, who=who, lock_timeout=lock_timeout, on_wait=_tell_who_is_waited_for) as lease,
     ):
         journal = parts.journal(store, pace=pace)
-        journal.open(run, initial, instead)
+        journal.open(run, initial, instead, lease.check)
 
         def fence(method: str, url: str) -> None:
             if changes_something(method, url) and not _is_of(store, url):
@@ -242,6 +242,11 @@ def changing(
         if runner and runner not in journal.ledger.runners:
             journal.note(lambda ledger: ledger.runners.append(runner))
         yield parts.engine(plan, gcp, journal, held.run, clock, doing=held.doing)
+
+
+def leased(store: Store, run: str, lock_timeout: float | None) -> Lease:
+    """The lease of a place that this run needs besides its own, to be entered."""
+    return Lease(store, run=run, who=getpass.getuser(), lock_timeout=lock_timeout, on_wait=_tell_who_is_waited_for)
 
 
 @contextlib.contextmanager

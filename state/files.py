@@ -1,5 +1,6 @@
 """Blobs in a folder of this machine: for `--state ./file.json` and for tests."""
 
+import contextlib
 import fcntl
 import glob
 import hashlib
@@ -57,9 +58,10 @@ class FileStore:
     def put(self, name: str, data: bytes, if_generation: int) -> int:
         """See `Store`."""
         file = self._file(name)
-        file.parent.mkdir(parents=True, exist_ok=True)
+        (self._path.parent if self._alone else self._path).mkdir(parents=True, exist_ok=True)
         draft = file.with_name(f".{file.name}.new")  # only the one whose turn it is writes it
         with self._turn(name):
+            file.parent.mkdir(parents=True, exist_ok=True)
             before = self._expect(name, if_generation)
             with draft.open("wb") as out:
                 out.write(data)
@@ -81,6 +83,9 @@ class FileStore:
             self._expect(name, if_generation)
             file.unlink(missing_ok=True)
             _sync(file.parent)
+            if "/" in name:
+                with contextlib.suppress(OSError):  # others lie in it
+                    file.parent.rmdir()
 
     def list(self, prefix: str = "") -> list[str]:
         """See `Store`."""

@@ -10,6 +10,7 @@
    it saves the ledger first (`Journal.open`), and an older holder can at least write nothing down any more.
 """
 
+import contextlib
 import threading
 import time
 import uuid
@@ -36,6 +37,25 @@ def look(store: Store, name: str = "lease.json", margin: float = MARGIN) -> Lock
     """Who holds the lease and since when it is quiet, None when it is free; writes nothing. Raises Unclear."""
     blob = store.get(name)
     return None if blob is None else _judge(blob, margin)
+
+
+def unlock(store: Store, holder: Holder, name: str = "lease.json") -> None:
+    """Take the lease away from a holder, who can write nothing down any more once another run has begun.
+
+    Raises:
+        Locked: somebody else holds it by now.
+        Unclear, TooFast: the store gives no clear answer.
+    """
+    for _ in range(_TRIES):
+        blob = store.get(name)
+        if blob is None:
+            return
+        if (now := _judge(blob, MARGIN)).holder.owner != holder.owner:
+            raise now
+        with contextlib.suppress(Conflict):  # another sign of life; whoever unlocks was asked and means it
+            store.delete(name, blob.generation)
+            return
+    raise TooFast(name, "its holder goes on giving signs of life")
 
 
 def _judge(blob: Blob, margin: float) -> Locked:
