@@ -120,7 +120,13 @@ class Journal:
             raise RuntimeError("the journal has not been opened")
         return self._snapshot
 
-    def open(self, run: str, initial: Callable[[], Ledger], instead: Instead | None = None) -> Ledger:
+    def open(
+        self,
+        run: str,
+        initial: Callable[[], Ledger],
+        instead: Instead | None = None,
+        check: Callable[[], None] = lambda: None,
+    ) -> Ledger:
         """Take the ledger over for a run.
 
         Args:
@@ -128,6 +134,8 @@ class Journal:
             initial: makes a ledger when there is none yet; what it raises comes out.
             instead: makes the ledger to save in the place of the one that is there, which it is given; of a damaged
                 one, and where there is none, it is given None. What it raises comes out.
+            check: raises when the lease is lost. Asked after the ledger was read and before it is saved, so that a
+                run that hung meanwhile takes nothing away from the one that has taken over.
 
         Returns:
             The ledger, durable in this run's name.
@@ -147,6 +155,7 @@ class Journal:
             else:
                 opened = made = made or initial()
             self._pace.wait()
+            check()
             try:
                 self._snapshot = self._save(opened)
             except Fenced:

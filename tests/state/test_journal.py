@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from state.errors import DamagedLedger, Fenced, Moved, NewerSchema, NotSaved
+from state.errors import DamagedLedger, Fenced, LeaseLost, Moved, NewerSchema, NotSaved
 from state.journal import Journal, Pace, read_ledger
 from state.ledger import loads, signpost
 
@@ -412,6 +412,20 @@ class TestFencing:
         assert len(memory.writes) == written + 1
         assert durable(memory) == other.ledger
         other.commit(count("server"))  # the new holder is not disturbed
+
+    def test_whoever_lost_the_lease_while_opening_takes_nothing_from_the_new_holder(self, memory, journal, hand):
+        """It hung before its first save: that is refused, it reads again, and by then it must ask whether it may."""
+        other = rival(memory, hand)
+        late = Journal(memory, pace=Pace(clock=hand, sleep=hand.sleep), sleep=hand.sleep)
+
+        def check():
+            raise LeaseLost("run-2 has taken over")
+
+        with pytest.raises(LeaseLost):
+            late.open("run-1", lambda: other.ledger, check=check)
+        other.commit(count("server"))
+
+        assert durable(memory) == other.ledger
 
     @pytest.mark.parametrize("outcome", ["unsent", "fast"], ids=["a lost request", "a 429"])
     def test_a_rival_who_comes_between_two_tries_is_seen(self, memory, journal, hand, outcome):
