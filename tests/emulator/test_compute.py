@@ -202,6 +202,33 @@ def test_a_reserved_range_is_free_in_its_network_and_takes_labels_afterwards(com
         set_labels.execute()
 
 
+def test_a_range_for_which_there_is_no_room_is_refused(compute):
+    """A subnet holds all addresses that ranges are chosen from."""
+    make_network(compute)
+    make_subnet(compute, cidr="10.0.0.0/8")
+    with pytest.raises(HttpError, match="no free IP address space") as caught:
+        make_range(compute)
+
+    assert caught.value.status_code == 400
+
+
+def test_an_address_in_a_full_subnet_is_refused(compute):
+    """The smallest subnet, whose hosts are given away one by one."""
+    make_network(compute)
+    make_subnet(compute, cidr="10.8.0.0/29")
+    where = {"addressType": "INTERNAL", "subnetwork": "regions/europe-west1/subnetworks/sub"}
+    inserts = [
+        compute.addresses().insert(project=PROJECT, region="europe-west1", body={"name": f"a{number}"} | where)
+        for number in range(6)
+    ]
+    for insert in inserts[:5]:  # of eight addresses one is the gateway's, and two belong to nobody
+        insert.execute()
+    with pytest.raises(HttpError, match="no free IP address space") as caught:
+        inserts[5].execute()
+
+    assert caught.value.status_code == 400
+
+
 def test_a_range_needs_its_network(compute):
     """The network is named as the one that was not found."""
     with pytest.raises(HttpError, match="global/networks/vpc' was not found"):

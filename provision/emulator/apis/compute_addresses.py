@@ -4,6 +4,8 @@ https://docs.cloud.google.com/compute/docs/reference/rest/v1/globalAddresses
 """
 
 import ipaddress
+from collections.abc import Iterator
+from typing import TypeVar
 
 from provision.emulator import operations
 from provision.emulator.api import Call, Json, method
@@ -13,6 +15,7 @@ from provision.emulator.apis import compute_subnetworks as subnetworks
 from provision.emulator.world import World
 
 TABLE = "compute.addresses"
+_Kind = TypeVar("_Kind")
 _POOL = ipaddress.IPv4Network("10.0.0.0/8")
 
 
@@ -143,7 +146,8 @@ def _range(call: Call) -> Json:
             why = "Requested IP range conflicts with a range that is in use in the network."
             raise resources.invalid("resource.address", body["address"], why)
     else:
-        wanted = next(one for one in _POOL.subnets(new_prefix=length) if not any(one.overlaps(held) for held in taken))
+        free = (one for one in _POOL.subnets(new_prefix=length) if not any(one.overlaps(held) for held in taken))
+        wanted = _first(free, "resource.prefixLength", length)
     return {
         "address": str(wanted.network_address),
         "prefixLength": length,
@@ -167,9 +171,17 @@ def _reserved_in(world: World, network: str) -> list[ipaddress.IPv4Network]:
 def _external(world: World) -> str:
     taken = {row["address"] for row in world.table(TABLE).values()}
     pool = ipaddress.IPv4Network("34.8.0.0/16").hosts()
-    return next(str(host) for host in pool if str(host) not in taken)
+    return str(_first((host for host in pool if str(host) not in taken), "resource.address", ""))
 
 
 def _free_in(world: World, subnet: Json) -> str:
     taken = {row["address"] for row in world.table(TABLE).values()} | {subnet["gatewayAddress"]}
-    return next(str(host) for host in ipaddress.IPv4Network(subnet["ipCidrRange"]).hosts() if str(host) not in taken)
+    hosts = ipaddress.IPv4Network(subnet["ipCidrRange"]).hosts()
+    return str(_first((host for host in hosts if str(host) not in taken), "resource.subnetwork", subnet["selfLink"]))
+
+
+def _first(free: Iterator[_Kind], field: str, value: object) -> _Kind:
+    """The first that is free; 400 when none is."""
+    for one in free:
+        return one
+    raise resources.invalid(field, value, "There is no free IP address space left for it.")
