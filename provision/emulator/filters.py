@@ -13,6 +13,9 @@ _TOKEN = re.compile(
 )
 
 
+_DEEPEST = 50
+
+
 class BadFilter(ValueError):
     """The filter cannot be understood; the text says where."""
 
@@ -44,6 +47,7 @@ class _Parser:
     def __init__(self, tokens: list[str]) -> None:
         self._tokens = tokens
         self._at = 0
+        self._depth = 0
 
     def at_end(self) -> bool:
         return self._at >= len(self._tokens)
@@ -73,6 +77,15 @@ class _Parser:
         return lambda entry: all(test(entry) for test in tests)
 
     def one(self) -> Test:
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise BadFilter(f"Unparseable filter: it is nested more than {_DEEPEST} deep")
+        try:
+            return self._one()
+        finally:
+            self._depth -= 1
+
+    def _one(self) -> Test:
         word = self.take()
         if word in ("NOT", "-"):
             inner = self.one()
@@ -108,6 +121,12 @@ def _plain(word: str) -> str:
 
 
 def _compare(field: str, operator: str, wanted: str) -> Test:
+    if operator in ("=~", "!~"):
+        try:
+            re.compile(wanted)
+        except (re.error, RecursionError, OverflowError) as problem:
+            raise BadFilter(f"Unparseable filter: regex '{wanted}' is not valid: {problem}") from problem
+
     def test(entry: Json) -> bool:
         value = _value(entry, field)
         if operator in ("!=", "!~"):
@@ -131,7 +150,7 @@ def _holds(value: Any, operator: str, wanted: str, field: str) -> bool:  # any J
     if field == "severity" and value in SEVERITIES and wanted.upper() in SEVERITIES:
         left, right = SEVERITIES.index(value), SEVERITIES.index(wanted.upper())
     elif isinstance(value, (int, float)) and re.fullmatch(r"-?\d+(\.\d+)?", wanted):
-        left, right = float(value), float(wanted)
+        left, right = value, float(wanted)
     elif field in ("timestamp", "receiveTimestamp"):
         left, right = _moment(str(value)), _moment(wanted)
     else:

@@ -117,7 +117,7 @@ ENTRY = {
     "timestamp": "2026-11-23T08:00:00Z",
     "resource": {"type": "gae_app", "labels": {"module_id": "mlflow", "version_id": "mlflow-1"}},
     "textPayload": "no database yet",
-    "jsonPayload": {"step": 3, "ok": False},
+    "jsonPayload": {"step": 3, "ok": False, "huge": 10**400},
 }
 
 
@@ -133,6 +133,8 @@ ENTRY = {
         pytest.param('-textPayload:"database"', False, id="a negation by a dash"),
         pytest.param('timestamp>="2026-11-23T07:59:59.5Z"', True, id="times of another precision"),
         pytest.param("jsonPayload.step<10", True, id="numbers are compared as numbers"),
+        pytest.param("jsonPayload.huge>10", True, id="numbers beyond all fractions too"),
+        pytest.param("(" * 40 + "database" + ")" * 40, True, id="brackets in brackets"),
         pytest.param("jsonPayload.ok=true", False, id="truth values"),
         pytest.param("(severity=INFO OR severity=ERROR) textPayload=~no.*yet", True, id="brackets and a pattern"),
         pytest.param("resource.labels.version_id=(a OR mlflow-1)", True, id="one of several values"),
@@ -145,11 +147,22 @@ def test_a_log_filter(text, fits):
     assert filters.compile_filter(text)(ENTRY) is fits
 
 
-def test_a_filter_that_cannot_be_read_is_refused(google):
-    """400, instead of no entries."""
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("severity>=", id="no value"),
+        pytest.param('textPayload=~"*"', id="a pattern that is none"),
+        pytest.param('textPayload!~"["', id="the same, negated"),
+        pytest.param("(" * 60 + "a" + ")" * 60, id="many brackets"),
+        pytest.param("(" * 5000 + "a" + ")" * 5000, id="more brackets than Python nests"),
+        pytest.param("NOT " * 5000 + "a", id="thousands of negations"),
+    ],
+)
+def test_a_filter_that_cannot_be_read_is_refused(google, text):
+    """400, instead of no entries, whether there are any or not."""
     with pytest.raises(HttpError) as caught:
         google.discovery("logging", "v2").entries().list(
-            body={"resourceNames": [f"projects/{PROJECT}"], "filter": "severity>="}
+            body={"resourceNames": [f"projects/{PROJECT}"], "filter": text}
         ).execute()
 
     assert error_of(caught)["status"] == "INVALID_ARGUMENT"
