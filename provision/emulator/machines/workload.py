@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import time
@@ -25,6 +26,7 @@ STARTING, HEALTHY, FAILED = "starting", "healthy", "failed"
 STOP_SECONDS = 10.0
 LEFTOVER_SECONDS = 3.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+TEMPORARY = "tmp"
 MARK = "GAE_INSTANCE"  # a new one for each process, so that it is known again after the emulator was killed
 
 
@@ -92,9 +94,10 @@ class Workload:
         """Run the process once, until it ends or must be ended; why."""
         self.port = free_port()
         mark = secrets.token_hex(16)
+        temporary = self._empty_folder()
         # Before the process is there: an emulator that is killed right now still finds it.
         records.write(self.folder / "process.json", {MARK: mark})
-        told = {**order.environment, **order.image.environment, **_declared(order.spec)}
+        told = {"TMPDIR": str(temporary), **order.environment, **order.image.environment, **_declared(order.spec)}
         process = await asyncio.create_subprocess_exec(
             *order.image.command, cwd=order.image.folder, start_new_session=True, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -162,6 +165,14 @@ class Workload:
         for writer in unread:
             writer.cancel()
         (self.folder / "process.json").unlink(missing_ok=True)
+        shutil.rmtree(self.folder / TEMPORARY, ignore_errors=True)
+
+    def _empty_folder(self) -> Path:
+        """For the process's temporary files: as in a container, they end with it, however it ends."""
+        made = self.folder / TEMPORARY
+        shutil.rmtree(made, ignore_errors=True)
+        made.mkdir(parents=True)
+        return made
 
 
 async def _first(*watches: Coroutine[Any, Any, str]) -> str:

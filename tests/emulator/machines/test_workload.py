@@ -71,6 +71,22 @@ def test_a_version_is_told_what_app_engine_tells(real: Running, image: Path, mon
     assert "AWS_SECRET_ACCESS_KEY" not in told
 
 
+def test_its_temporary_files_end_with_it(real: Running, image: Path) -> None:
+    """They lie in a folder of its own, which is empty at each start, as a container's is."""
+    start(real, "untidy", image)
+    healthy(real, "untidy")
+    told = heard(asked(serve(real, "untidy")))["environment"]
+    folder = Path(told["TMPDIR"])
+    (folder / "left").mkdir()
+    psutil.Process(heard(asked(serve(real, "untidy")))["pid"]).kill()
+    until(lambda: folder.is_dir() and not (folder / "left").exists())
+    healthy(real, "untidy")
+    real.machines.version_stop(APP, SERVICE, "untidy")
+
+    assert folder.is_relative_to(Path(told["HOME"]).parent)
+    assert until(lambda: not folder.exists())
+
+
 def test_what_it_writes_is_in_its_log(real: Running, image: Path) -> None:
     """Both streams, line by line, with times."""
     start(real, "talks", image)
