@@ -11,14 +11,15 @@ from provision.errors import BadUsage
 SOURCE = Path(__file__).parent.parent / "server"
 """What the container is built from."""
 
-LEFT_OUT = {"__pycache__", ".DS_Store", ".git", ".mypy_cache", ".pytest_cache", ".ruff_cache"}
+LEFT_OUT = {"__pycache__"}
+"""Beside everything whose name begins with a dot: that is of tools and of persons, such as .env and .git."""
 
 
 def packed(folder: Path = SOURCE) -> bytes:
     """All files of a folder as a tar, sorted, without times, owners and modes of their own.
 
     Raises:
-        BadUsage: There is no Dockerfile in the folder.
+        BadUsage: There is no Dockerfile in the folder, or something that is no file, or a name that is too long.
     """
     if not (folder / "Dockerfile").is_file():
         raise BadUsage(f"{folder} holds no Dockerfile", hint="Run it from a checkout of the project.")
@@ -26,12 +27,24 @@ def packed(folder: Path = SOURCE) -> bytes:
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for path in sorted(folder.rglob("*")):
             name = path.relative_to(folder)
-            if path.is_file() and not LEFT_OUT & set(name.parts) and path.suffix != ".pyc":
-                entry = tarfile.TarInfo(name.as_posix())
-                entry.size, entry.mode = path.stat().st_size, 0o644
-                with path.open("rb") as content:
-                    tar.addfile(entry, content)
+            if not any(part in LEFT_OUT or part.startswith(".") for part in name.parts) and path.suffix != ".pyc":
+                _add(tar, path, name.as_posix())
     return stream.getvalue()
+
+
+def _add(tar: tarfile.TarFile, path: Path, name: str) -> None:
+    if path.is_symlink() or not (path.is_file() or path.is_dir()):
+        # What a link leads to may lie anywhere on this machine, and would come into the image.
+        raise BadUsage(f"{path} is a link or no file at all", hint="Put a file in its place, or take it away.")
+    if path.is_dir():
+        return
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mode = path.stat().st_size, 0o644
+    try:
+        with path.open("rb") as content:
+            tar.addfile(entry, content)
+    except ValueError as error:  # of the format, which any tool that unpacks it knows
+        raise BadUsage(f"{path} cannot be packed: {error}", hint="Give it a shorter name.") from error
 
 
 def digest(archive: bytes) -> str:

@@ -27,6 +27,8 @@ def test_times_modes_and_caches_make_no_difference(tmp_path):
     one = folder(tmp_path / "one", time=1_000_000_000)
     other = folder(tmp_path / "other", dict(reversed(FILES.items())), mode=0o755, time=1_700_000_000)
     folder(other, {"__pycache__/entrypoint.cpython-311.pyc": "x", "parts/.ruff_cache/x": "x", "old.pyc": "x"})
+    folder(other, {".env": "SECRET=1", ".git/config": "x", "parts/.venv/bin/python": "x"})
+    (other / ".venv").symlink_to("/")
 
     assert _archive.packed(one) == _archive.packed(other)
     assert _archive.compressed(_archive.packed(one)) == _archive.compressed(_archive.packed(other))
@@ -56,6 +58,46 @@ def test_the_archive_holds_the_files(tmp_path):
 
     assert names == sorted(FILES)
     assert text == b"pass\n"
+
+
+def fifo(path):
+    os.mkfifo(path / "pipe")
+
+
+def link_to_a_file(path):
+    (path / "link").symlink_to("/etc/hostname")
+
+
+def link_to_a_folder(path):
+    (path / "parts" / "link").symlink_to("/etc")
+
+
+def link_to_nothing(path):
+    (path / "link").symlink_to("nowhere")
+
+
+def link_inside(path):
+    (path / "link").symlink_to("Dockerfile")
+
+
+@pytest.mark.parametrize("make", [link_to_a_file, link_to_a_folder, link_to_nothing, link_inside, fifo])
+def test_what_is_no_file_is_refused(tmp_path, make):
+    """A link could bring any file of this machine into the image."""
+    make(folder(tmp_path))
+    with pytest.raises(BadUsage, match="is a link or no file at all") as error:
+        _archive.packed(tmp_path)
+
+    assert str(tmp_path) in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["a" * 120, "/".join(["a" * 90, "b" * 90, "c" * 90])])
+def test_a_name_that_the_format_has_not_is_refused(tmp_path, name):
+    """A hundred letters, and a path of some more."""
+    folder(tmp_path, {**FILES, name: ""})
+    with pytest.raises(BadUsage, match="cannot be packed") as error:
+        _archive.packed(tmp_path)
+
+    assert "shorter name" in error.value.hint
 
 
 def test_a_folder_without_a_dockerfile_is_refused(tmp_path):
