@@ -82,12 +82,15 @@ class Door:
             await self._client.aclose()
 
     async def _answer(self, request: Request) -> Response:
+        if (problem := proxy.malformed(request)) is not None:
+            return _plain(400, f"400 Bad Request: {problem}", {"Connection": "close"})
         service = await asyncio.to_thread(self._around.registry.service, self.app, self.service)
         if not service.iap:
             return await self._pass(request, service, Entry(None))
-        if request.url.path == CALLBACK:
+        path = proxy.path_of(request)
+        if path == CALLBACK:
             return self._signed_in(request)
-        if request.url.path == SIGN_OUT:
+        if path == SIGN_OUT:
             answer = Response(status_code=302, headers=GENERATED | {"Location": "/"})
             return _with_cookies(answer, self._around.cookies.cleared())
         try:
@@ -111,7 +114,7 @@ class Door:
         """
         registry = self._around.registry
         trust = Trust(registry.account_keys, registry.google_keys, service.clients)
-        url = self.origin + request.url.path
+        url = self.origin + proxy.path_of(request)
         if (token := _bearer(request, "proxy-authorization")) is not None:
             try:
                 return Entry(await asyncio.to_thread(identify, token, url, trust))
@@ -128,8 +131,8 @@ class Door:
         script = request.headers.get("x-requested-with") == "XMLHttpRequest"
         if request.method not in ("GET", "HEAD") or script or not ("text/html" in accepts or "*/*" in accepts):
             return _said(401, NO_TOKEN)
-        query = f"?{request.url.query}" if request.url.query else ""
-        state, cookie = self._around.cookies.begin(request.url.path + query)
+        query = request.scope["query_string"].decode("latin-1")
+        state, cookie = self._around.cookies.begin(proxy.path_of(request) + (f"?{query}" if query else ""))
         asked = Asked(client, self.origin + CALLBACK, state)
         answer = _said(302, NO_TOKEN)
         answer.headers["Location"] = asked.link(self._around.sign_in)
@@ -160,6 +163,8 @@ class Door:
             self._client = proxy.new_client()
         try:
             return await proxy.pass_on(self._client, request, upstream.port, headers)
+        except (httpx.InvalidURL, ValueError):
+            return _plain(400, "400 Bad Request: the path cannot be read", {"Connection": "close"})
         except proxy.TooLarge:
             return _plain(413, "413 Request Entity Too Large", {"Connection": "close"})
         except httpx.HTTPError:
@@ -170,7 +175,9 @@ class Door:
         headers = [
             (name, value)
             for name, value in proxy.end_to_end(request.headers.items())
-            if not name.startswith(("x-goog-", "x-appengine-", "x-forwarded-")) and name != "forwarded"
+            # Where headers become variables (WSGI), X_Goog_A is the same as X-Goog-A.
+            if not name.replace("_", "-").startswith(("x-goog-", "x-appengine-", "x-forwarded-"))
+            and name != "forwarded"
             and not (name == "authorization" and entry.spent) and name != "cookie"
         ]  # fmt: skip
         if cookie := self._foreign_cookies(request):

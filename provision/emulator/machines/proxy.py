@@ -40,13 +40,13 @@ async def pass_on(client: httpx.AsyncClient, request: Request, port: int, header
     """
     if int(request.headers.get("content-length") or 0) > LARGEST_BODY:
         raise TooLarge
-    path = bytes(request.scope.get("raw_path") or request.scope["path"].encode()).partition(b"?")[0]
+    path = path_of(request).encode("latin-1")
     query = b"?" + request.scope["query_string"] if request.scope["query_string"] else b""
     has_body = "content-length" in request.headers or "transfer-encoding" in request.headers
     sent = client.build_request(
         request.method,
         httpx.URL(scheme="http", host="127.0.0.1", port=port, raw_path=path + query),
-        headers=headers,
+        headers=[(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers],
         content=_limited(request) if has_body else None,
     )
     answer = await client.send(sent, stream=True)
@@ -55,6 +55,21 @@ async def pass_on(client: httpx.AsyncClient, request: Request, port: int, header
         (name.lower(), value) for name, value in answer.headers.raw if name.lower().decode("latin-1") not in HOP_BY_HOP
     ]
     return response
+
+
+def path_of(request: Request) -> str:
+    """The path as it was sent: what is decided by it here is decided by what the process behind is going to read."""
+    raw = bytes(request.scope.get("raw_path") or request.scope["path"].encode())
+    return raw.partition(b"?")[0].decode("latin-1")
+
+
+def malformed(request: Request) -> str | None:
+    """Why a request is none that a server passes on; None when it is one."""
+    if request.method == "CONNECT" or not path_of(request).startswith("/"):
+        return "this is a server and no proxy"  # https://www.rfc-editor.org/rfc/rfc9112#section-3.2
+    if "content-length" in request.headers and "transfer-encoding" in request.headers:
+        return "a body has one length"  # https://www.rfc-editor.org/rfc/rfc9112#section-6.1
+    return None
 
 
 def end_to_end(headers: Iterable[tuple[str, str]]) -> Headers:

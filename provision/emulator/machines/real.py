@@ -169,8 +169,8 @@ class RealMachines:
     def service_at(self, asked: Asked) -> tuple[str, str]:
         """App and service of the door that sends somebody to the sign-in page; raises 400 when it is none of ours."""
         with self._lock:
-            for name, (_, site) in self._doors.items():
-                if (site.address, site.port) == asked.origin:
+            for name, (door, _) in self._doors.items():
+                if asked.is_of(door.origin):
                     return name
         raise errors.invalid("redirect_uri_mismatch: the redirect_uri is not that of a door of this emulator.")
 

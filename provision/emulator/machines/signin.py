@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from cryptography.fernet import Fernet, InvalidToken
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -25,7 +25,8 @@ CALLBACK = "/_gcp_iap/authenticate"
 SESSION_SECONDS = 8 * 3600
 STATE_SECONDS = 600
 CODE_SECONDS = 60
-ADDRESS = re.compile(r"[^@\s:/<>\"']+@[^@\s:/<>\"']+\.[^@\s:/<>\"']+")
+ADDRESS = re.compile(r"[a-z0-9._%+&'~-]+@([a-z0-9-]+\.)+[a-z0-9-]+")
+_SESSION, _STATE = "session", "state"
 
 
 @dataclass(frozen=True)
@@ -92,29 +93,35 @@ class Cookies:
 
     def session(self, identity: Identity) -> str:
         """The Set-Cookie that keeps somebody signed in."""
-        value = self._sealed.seal({"door": self._door, "email": identity.email, "groups": identity.groups})
+        value = self._seal(_SESSION, email=identity.email, groups=identity.groups)
         return _cookie(self.session_name, value, SESSION_SECONDS)
 
     def identity(self, cookies: Mapping[str, str]) -> Identity | None:
         """Whom the request's cookies show, if anybody."""
-        opened = self._sealed.open(cookies.get(self.session_name, ""), SESSION_SECONDS)
-        if opened is None or opened.get("door") != self._door:
-            return None
-        return Identity(str(opened["email"]), tuple(opened["groups"]))
+        opened = self._open(_SESSION, cookies.get(self.session_name, ""), SESSION_SECONDS)
+        return None if opened is None else Identity(str(opened["email"]), tuple(opened["groups"]))
 
     def begin(self, url: str) -> tuple[str, str]:
         """The state to send to the sign-in page, and the Set-Cookie that proves who began (against login CSRF)."""
         nonce = secrets.token_urlsafe(16)
-        state = self._sealed.seal({"door": self._door, "url": url, "nonce": nonce})
+        state = self._seal(_STATE, url=url, nonce=nonce)
         return state, _cookie(self.nonce_name, nonce, STATE_SECONDS)
 
     def end(self, state: str, cookies: Mapping[str, str]) -> str | None:
         """The path that sign-in began at, when this browser began it; else None."""
-        opened = self._sealed.open(state, STATE_SECONDS)
-        if opened is None or opened.get("door") != self._door:
+        opened = self._open(_STATE, state, STATE_SECONDS)
+        if opened is None:
             return None
         given = cookies.get(self.nonce_name, "")
-        return str(opened["url"]) if secrets.compare_digest(str(opened["nonce"]), given) else None
+        return str(opened["url"]) if secrets.compare_digest(str(opened["nonce"]).encode(), given.encode()) else None
+
+    def _seal(self, kind: str, **fields: Any) -> str:
+        return self._sealed.seal({"door": self._door, "kind": kind, **fields})
+
+    def _open(self, kind: str, text: str, seconds: int) -> dict[str, Any] | None:
+        """What this door sealed as this kind: a state is no session, though the same key has sealed both."""
+        opened = self._sealed.open(text, seconds)
+        return opened if opened is not None and (opened.get("door"), opened.get("kind")) == (self._door, kind) else None
 
     def cleared(self) -> list[str]:
         """The Set-Cookies that sign somebody out."""
@@ -138,16 +145,9 @@ class Asked:
         """From a query or a form."""
         return cls(*(str(query.get(key) or "") for key in ("client_id", "redirect_uri", "state")))
 
-    @property
-    def origin(self) -> tuple[str, int]:
-        """Host and port of the door that asks."""
-        parts = urlsplit(self.redirect_uri)
-        if parts.scheme != "http" or parts.path != CALLBACK or parts.query or parts.fragment:
-            return "", 0
-        try:
-            return parts.hostname or "", parts.port or 0
-        except ValueError:
-            return "", 0
+    def is_of(self, origin: str) -> bool:
+        """Whether the door at an origin asks: letter by letter, since browsers read an address in ways of their own."""
+        return self.redirect_uri == origin + CALLBACK
 
     def link(self, base: str) -> str:
         """The address of the sign-in page, for a browser to be sent to."""

@@ -1,5 +1,7 @@
 """The front door: who comes in, what they hear when they do not, and what the server behind it is told."""
 
+import functools
+import json
 import socket
 import time
 from collections.abc import Iterator
@@ -98,13 +100,14 @@ def test_a_signed_jwt_comes_in_and_the_server_learns_who(real: Running, door: Js
 def test_what_only_iap_may_say_is_taken_from_visitors(real: Running, door: Json) -> None:
     """Forged x-goog-* and x-forwarded-for do not arrive, and nobody looks like a caller from this machine."""
     forged = {"X-Goog-Authenticated-User-Email": "accounts.google.com:boss@example.com", "X-Goog-Anything": "1",
-              "X-Forwarded-For": "127.0.0.1", "Forwarded": "for=127.0.0.1"}  # fmt: skip
+              "X-Forwarded-For": "127.0.0.1", "Forwarded": "for=127.0.0.1",
+              "X_Goog_Authenticated_User_Email": "accounts.google.com:boss@example.com", "X-Forwarded_For": "127.0.0.1"}  # fmt: skip
     told = heard(asked(door, headers=token(real, door) | forged))["headers"]
 
     assert told["x-goog-authenticated-user-email"] == f"accounts.google.com:{PUSHER}"
     assert not told["x-forwarded-for"].startswith("127.")
     assert told["host"] == f"{door['host']}:{door['port']}"
-    assert not {"x-goog-anything", "forwarded"} & set(told)
+    assert not {"x-goog-anything", "forwarded", "x_goog_authenticated_user_email", "x-forwarded_for"} & set(told)
 
 
 def test_answers_pass_unchanged(real: Running, door: Json) -> None:
@@ -296,6 +299,60 @@ def test_a_visitor_who_hangs_up_disturbs_nobody(real: Running, door: Json, capfd
     assert "Traceback" not in capfd.readouterr().err
 
 
+def sent(door: Json, *lines: str, body: bytes = b"") -> tuple[int, str]:
+    """Status and text of the answer to a request that no library would send."""
+    with socket.create_connection((door["host"], door["port"]), timeout=5) as visitor:
+        visitor.sendall("\r\n".join([*lines, "Connection: close", "", ""]).encode("latin-1") + body)
+        answer = b"".join(iter(lambda: visitor.recv(65536), b"")).decode("latin-1")
+    return int(answer.split()[1]), answer.partition("\r\n\r\n")[2]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        pytest.param(["GET http://elsewhere.example/health HTTP/1.1", "Host: elsewhere.example"], id="to a proxy"),
+        pytest.param(["CONNECT 127.0.0.1:22 HTTP/1.1", "Host: 127.0.0.1:22"], id="for a tunnel"),
+        pytest.param(["OPTIONS * HTTP/1.1", "Host: x"], id="to no page"),
+        pytest.param(["GET health HTTP/1.1", "Host: x"], id="with half a path"),
+        pytest.param(
+            ["POST / HTTP/1.1", "Host: x", "Content-Length: 4", "Transfer-Encoding: chunked"], id="with two lengths"
+        ),
+    ],
+)
+def test_a_request_that_no_server_passes_on(
+    real: Running, door: Json, lines: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """400, whoever sends it, and nothing on the terminal."""
+    body = b"0\r\n\r\n" if "Transfer-Encoding: chunked" in lines else b""
+    anonymous = sent(door, *lines, body=body)[0]
+    known = sent(door, *lines, f"Authorization: {token(real, door)['Authorization']}", body=body)[0]
+
+    assert (anonymous, known) == (400, 400)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("host", ["[::1", "x/version?", "a@b", "\xe9"])
+def test_a_strange_name_of_the_host_changes_nothing(real: Running, door: Json, host: str) -> None:
+    """The path is that of the request line: a token for one page opens no other one."""
+    limited = token(real, door, aud=f"{origin(door)}/version")["Authorization"]
+    answers = [
+        sent(door, f"GET {path} HTTP/1.1", f"Host: {host}", f"Authorization: {limited}")[0]
+        for path in ("/version", "/api", "/version%3f/../api", "/version%23")
+    ]
+
+    assert answers == [200, 401, 401, 401]
+
+
+def test_a_header_in_any_letters_arrives_as_it_was(real: Running, door: Json) -> None:
+    """Latin-1, as HTTP has it."""
+    status, text = sent(
+        door, "GET / HTTP/1.1", "Host: x", "X-Name: Zo\xe9", f"Authorization: {token(real, door)['Authorization']}"
+    )
+
+    assert status == 200
+    assert json.loads(text)["headers"]["x-name"] == "Zo\xe9"
+
+
 def test_traffic_goes_where_the_split_says(real: Running, door: Json) -> None:
     """All of it to another version, which is not there: not available."""
     key = f"apps/{PROJECT}/services/{SERVICE}"
@@ -398,19 +455,60 @@ def test_a_code_works_once_and_only_in_the_browser_that_began(door: Json, browse
     assert first.status_code == 302
 
 
+def test_what_was_sealed_for_one_purpose_serves_no_other(door: Json, browser: Browser) -> None:
+    """The state of a sign-in is no session, and a session no state; both are nobody's, and no defect."""
+    sign_in = browser.open("/").headers["location"]
+    (state,) = parse_qs(urlsplit(sign_in).query)["state"]
+    browser.client.get(browser.choose(sign_in, "ann@example.com").headers["location"])
+    session = {cookie.name: cookie.value for cookie in browser.client.cookies.jar if "AUTH_TOKEN" in cookie.name}
+    (name, value), back = session.popitem(), "/_gcp_iap/authenticate"
+
+    assert asked(door, headers=BROWSER | {"Cookie": f"{name}={value}"}).status_code == 200
+    assert asked(door, headers=BROWSER | {"Cookie": f"{name}={state}"}).status_code == 302
+    assert asked(door, f"{back}?state={value}&code=x", headers=BROWSER).status_code == 401
+
+
+@pytest.mark.parametrize("cookie", [b"\xe9", b"\xc3\xa9", b""])
+def test_a_nonce_in_strange_letters_is_none(browser: Browser, cookie: bytes) -> None:
+    """It is not what this browser was given."""
+    sign_in = browser.open("/").headers["location"]
+    (name,) = (cookie.name for cookie in browser.client.cookies.jar if "XSRF_NONCE" in cookie.name)
+    back = browser.choose(sign_in, "ann@example.com").headers["location"]
+    answer = httpx.get(back, headers={"Cookie": name.encode() + b"=" + cookie}, trust_env=False)
+
+    assert refused(answer)[0] == 401
+
+
 @pytest.mark.parametrize(
     ("changed", "status"),
     [
         pytest.param({"redirect_uri": "http://evil.example/_gcp_iap/authenticate"}, 400, id="another host"),
         pytest.param({"redirect_uri": "http://127.0.0.1:PORT/_gcp_iap/authenticate"}, 400, id="a port that is no door"),
         pytest.param({"redirect_uri": "ORIGIN/elsewhere"}, 400, id="another page of the door"),
+        pytest.param(
+            {"redirect_uri": "http://evil.example\\@HOST/_gcp_iap/authenticate"},
+            400,
+            id="a host that browsers read in another way",
+        ),
+        pytest.param(
+            {"redirect_uri": "http://evil.example@HOST/_gcp_iap/authenticate"}, 400, id="a user before the host"
+        ),
+        pytest.param({"redirect_uri": "HTTP://HOST/_gcp_iap/authenticate"}, 400, id="another spelling of the scheme"),
+        pytest.param({"redirect_uri": "ORIGIN\t/_gcp_iap/authenticate"}, 400, id="a tab that browsers leave out"),
+        pytest.param({"redirect_uri": "ORIGIN/_gcp_iap/authenticate?"}, 400, id="an empty query"),
+        pytest.param({"redirect_uri": "http://[::1/_gcp_iap/authenticate"}, 400, id="half an address"),
+        pytest.param(
+            {"redirect_uri": "http://127.0.0.1:99999999/_gcp_iap/authenticate"}, 400, id="a port that cannot be"
+        ),
         pytest.param({"email": "no address"}, 400, id="no address"),
     ],
 )
 def test_the_sign_in_page_sends_nobody_elsewhere(browser: Browser, changed: dict[str, str], status: int) -> None:
     """Only doors of this emulator get a code."""
     sign_in = browser.open("/").headers["location"]
-    more = {k: v.replace("ORIGIN", origin(browser.door)).replace("PORT", str(free_port())) for k, v in changed.items()}
+    here = origin(browser.door)
+    names = {"ORIGIN": here, "HOST": here.removeprefix("http://"), "PORT": str(free_port())}
+    more = {k: functools.reduce(lambda text, name: text.replace(*name), names.items(), v) for k, v in changed.items()}
     answer = browser.choose(sign_in, more.pop("email", "ann@example.com"), **more)
 
     assert answer.status_code == status
