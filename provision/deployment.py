@@ -66,12 +66,15 @@ class Deployment:
 
     @property
     def members(self) -> list[str]:
-        """Who may sign in, as IAM members, sorted."""
+        """Who may sign in, as IAM members in the spelling that policies have, sorted.
+
+        Google writes their addresses in lower case (https://cloud.google.com/iam/docs/principal-identifiers).
+        """
         access = self.config.access
         return sorted(
-            {f"user:{user}" for user in access.users}
-            | {f"group:{group}" for group in access.groups}
-            | {f"domain:{domain}" for domain in access.domains}
+            {f"user:{user.lower()}" for user in access.users}
+            | {f"group:{group.lower()}" for group in access.groups}
+            | {f"domain:{domain.lower()}" for domain in access.domains}
         )
 
     def numbered(self, name: str, step: str) -> str:

@@ -76,4 +76,6 @@ def _ask(gcp: Gcp, account: str, origin: str) -> None:
     if answer.status_code != requests.codes.ok:
         door = "x-goog-iap-generated-response" in answer.headers
         who = "The front door refuses the log pusher" if door else "The server does not answer yet"
-        raise _NotYet(f"{who}: {answer.status_code} {answer.text.strip()[:200]}", PATIENCE.get(answer.status_code, 0))
+        raise _NotYet(
+            f"{who}: {answer.status_code} {' '.join(answer.text.split())[:200]}", PATIENCE.get(answer.status_code, 0)
+        )

@@ -24,14 +24,14 @@ def server():
     class Answers(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             self.server.asked.append(self.headers["Authorization"])
-            status, headers = self.server.answers[0]
+            status, headers, *text = self.server.answers[0]
             if len(self.server.answers) > 1:
                 self.server.answers.pop(0)
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(f"status {status}".encode())
+            self.wfile.write("".join(text or [f"status {status}"]).encode())
 
         def log_message(self, *_):
             """Nobody reads it."""
@@ -107,6 +107,17 @@ def test_what_does_not(ask, server, answer, longest, says):
 
     assert error.startswith(says)
     assert longest * 0.9 <= waited <= longest
+
+
+def test_a_page_of_somebody_elses_is_told_in_one_line(ask, server):
+    """A front end's own error is HTML over many lines, and a line of the log is one line."""
+    server.answers = [(502, {}, "<html>\n<body>\n  <h1>Bad Gateway</h1>\n</body>\n</html>\n"), (200, {})]
+    with structlog.testing.capture_logs() as told:
+        ask()
+
+    assert [item["why"] for item in told] == [
+        "The server does not answer yet: 502 <html> <body> <h1>Bad Gateway</h1> </body> </html>"
+    ]
 
 
 def test_who_may_not_sign(ask):

@@ -204,6 +204,16 @@ def test_the_door_opens_for_the_configured_people_and_the_client():
     }
 
 
+def test_people_are_told_as_the_policy_spells_them():
+    """However the settings write an address, what `up` prints can be found in Google's console."""
+    made = deployment(access={"users": ["Ada@Example.com"], "groups": ["Data@Example.com"]})
+    granted = only(door_access, access={"users": ["Ada@Example.com"], "groups": ["Data@Example.com"]})["bindings"]
+    (members,) = granted.values()
+
+    assert made.members == ["group:data@example.com", "user:ada@example.com"]
+    assert set(made.members) <= set(members)
+
+
 @pytest.mark.parametrize(
     ("runners", "members"),
     [
