@@ -81,12 +81,20 @@ class Rule:
 
 _AGAIN, _FINAL = Meaning.AGAIN, Meaning.FINAL
 
+_UNKNOWN_HOST = "Failed to resolve '[^']*'"
+_CAUSE = re.compile(
+    f"{_UNKNOWN_HOST}|Unable to connect to proxy|Connection refused|Connection reset by peer|Network is unreachable"
+    "|No route to host|Remote end closed connection|timed out|certificate verify failed"
+)
+"""What of a connection's error says why no answer came; the rest of it is about urllib3."""
+
 # Sources: https://cloud.google.com/apis/design/errors, https://cloud.google.com/storage/docs/retry-strategy,
 # https://cloud.google.com/iam/docs/access-change-propagation and the retry predicates of Terraform's provider,
 # https://github.com/hashicorp/terraform-provider-google/blob/main/google/transport/error_retry_predicates.go
 TABLE = (
     Rule(_AGAIN, "App Engine's service agent is not known everywhere yet", (404,), message="retrieve P4SA", patience=300),
     Rule(Meaning.ABSENT, "there is nothing under this name", (404,)),
+    Rule(_AGAIN, "no answer came", (0,), message=_UNKNOWN_HOST, patience=30, error=errors.NoAnswer),
     Rule(_AGAIN, "no answer came", (0,), patience=180, error=errors.NoAnswer),
     Rule(_AGAIN, "Google is busy", (408, 500, 502, 503, 504), patience=180, error=errors.NoAnswer),
     Rule(_FINAL, "a quota is used up", (403, 429), "quotaExceeded|QUOTA_EXCEEDED", error=errors.QuotaExceeded),
@@ -214,7 +222,7 @@ def patiently(
     def tell(state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         refusal = refusal_of(error) if error else None
-        told(meaning_of(refusal).why if refusal else "", state.next_action.sleep if state.next_action else 0)
+        told(_reason(refusal) if refusal else "", state.next_action.sleep if state.next_action else 0)
 
     return tenacity.Retrying(
         retry=tenacity.retry_if_exception(worth_repeating),
@@ -236,6 +244,12 @@ def explained(error: Exception, what: str) -> Exception:
     if refusal is None:
         return error
     return meaning_of(refusal).error(f"{what}: {refusal}")
+
+
+def _reason(refusal: Refusal) -> str:
+    """Why it is tried again; where no answer came, with what was in the way."""
+    cause = None if refusal.status else _CAUSE.search(refusal.message)
+    return meaning_of(refusal).why + (f": {cause.group()}" if cause else "")
 
 
 def _of_json(status: int, content: bytes | str) -> Refusal:
