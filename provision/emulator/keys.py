@@ -5,6 +5,7 @@ They are made when they are first needed and live in the world, so a token signe
 
 import base64
 import json
+import math
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -97,11 +98,21 @@ def unverified(token: str) -> tuple[Json, Json]:
     try:
         head, body, _ = token.split(".")
         header, claims = json.loads(_decode(head)), json.loads(_decode(body))
-    except ValueError as problem:
+    except (ValueError, RecursionError) as problem:
         raise BadToken(f"not a JWT: {problem}") from problem
     if not isinstance(header, dict) or not isinstance(claims, dict):
         raise BadToken("not a JWT: header and claims are JSON objects")
     return header, claims
+
+
+def seconds(value: object) -> float | None:
+    """A time as a JWT tells it, https://www.rfc-editor.org/rfc/rfc7519#section-2; None for all but finite numbers."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None
 
 
 def verify(token: str, candidates: list[Json], now: datetime, skew: int = 30) -> Json:
@@ -120,10 +131,9 @@ def verify(token: str, candidates: list[Json], now: datetime, skew: int = 30) ->
     if not any(_genuine(key, header, message.encode(), signature) for key in candidates):
         raise BadToken("Invalid JWT Signature.")
     at = now.timestamp()
-    try:
-        begins, ends = float(claims.get("iat", at)), float(claims["exp"])
-    except (KeyError, TypeError, ValueError) as problem:
-        raise BadToken("Invalid JWT: exp is missing or not a number.") from problem
+    begins, ends = seconds(claims.get("iat", at)), seconds(claims.get("exp"))
+    if begins is None or ends is None:
+        raise BadToken("Invalid JWT: iat is not a number, or exp is missing or not a number.")
     if begins > at + skew or ends < at - skew:
         raise BadToken("Invalid JWT: Token must be a short-lived token and in a reasonable timeframe.")
     return claims

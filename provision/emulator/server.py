@@ -266,7 +266,7 @@ def _json(text: bytes) -> Any:  # any JSON
         return None
     try:
         return json.loads(text)
-    except ValueError as problem:
+    except (ValueError, RecursionError) as problem:
         message = f"Invalid JSON payload received. {problem}"
         raise errors.invalid(message, reason="parseError", status="INVALID_ARGUMENT") from problem
 

@@ -76,6 +76,19 @@ def test_a_body_that_does_not_fit_the_schema_is_refused_in_googles_words(emulato
     assert answer.json()["error"]["status"] == "INVALID_ARGUMENT"
 
 
+@pytest.mark.parametrize(
+    "body", [b"{", b'{"policy":' + b"[" * 100_000], ids=["cut off", "a hundred thousand levels deep"]
+)
+def test_a_body_that_is_no_json_is_refused(emulator, body):
+    """400 and no defect, however long Python could go on reading it."""
+    answer = httpx.post(
+        f"{emulator.url}/cloudresourcemanager.googleapis.com/v1/projects/{PROJECT}:setIamPolicy", content=body
+    )
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"].startswith("Invalid JSON payload received.")
+
+
 def test_an_api_that_is_off_answers_service_disabled_in_both_families(emulator, google):
     """One Platform puts the reason into details, the older APIs into errors[0]."""
     emulator.reset([{"projectId": PROJECT, "projectNumber": NUMBER, "services": []}])

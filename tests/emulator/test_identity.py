@@ -154,6 +154,24 @@ def test_a_signed_jwt_is_genuine_under_the_accounts_public_keys(accounts, google
     assert jwt.decode_header(signed.signed_jwt)["kid"] == signed.key_id == keys[0]["kid"]
 
 
+@pytest.mark.parametrize(
+    "payload",
+    [
+        pytest.param('{"a":' + "[" * 100_000 + "]" * 100_000 + "}", id="a hundred thousand levels deep"),
+        pytest.param('{"iat": NaN}', id="a number that JSON has not"),
+        pytest.param('{"exp": Infinity}', id="an end that never comes"),
+        pytest.param("[]", id="no object"),
+    ],
+)
+def test_what_is_no_payload_is_not_signed(google, accounts, payload):
+    """400, in Google's words for it."""
+    signer = google.discovery("iamcredentials", "v1").projects().serviceAccounts()
+    with pytest.raises(HttpError) as caught:
+        signer.signJwt(name=f"projects/-/serviceAccounts/{EMAIL}", body={"payload": payload}).execute()
+
+    assert error_of(caught)["status"] == "INVALID_ARGUMENT"
+
+
 def test_the_right_to_sign_is_needed_on_the_account_and_enough(accounts, google, emulator):
     """tokenCreator on the account, given to a user."""
     member = "user:person@example.com"

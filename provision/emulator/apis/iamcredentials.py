@@ -26,13 +26,18 @@ def _account(call: Call) -> Json:
     return row
 
 
+def _no_number(word: str) -> None:
+    """NaN and Infinity are words of Python's, and none of JSON's."""
+    raise ValueError(f"{word} is no number")
+
+
 @method(f"{_PREFIX}signJwt", permission="iam.serviceAccounts.signJwt")
 def sign_jwt(call: Call) -> Json:
     """Sign a JSON payload as a JWT (RS256) with the key that Google holds for the account."""
     account, payload = _account(call), str(call.body.get("payload") or "")
     try:
-        claims = json.loads(payload)
-    except ValueError as problem:
+        claims = json.loads(payload, parse_constant=_no_number)
+    except (ValueError, RecursionError) as problem:
         raise errors.invalid("Invalid JWT payload: not JSON.") from problem
     if not isinstance(claims, dict):
         raise errors.invalid("Invalid JWT payload: not a JSON object.")

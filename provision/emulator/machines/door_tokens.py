@@ -13,6 +13,8 @@ from typing import Any
 from google.auth import crypt, jwt
 from google.auth.crypt.es256 import ES256Signer
 
+from provision.emulator.keys import seconds
+
 SKEW = 30
 LONGEST_LIFE = 3600
 ASSERTION_LIFE = 600
@@ -59,7 +61,7 @@ def identify(token: str, url: str, trust: Trust, now: float | None = None) -> Id
     try:
         header = jwt.decode_header(token)  # type: ignore[no-untyped-call]
         claims = jwt.decode(token, verify=False)  # type: ignore[no-untyped-call]
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise Refused("Invalid IAP credentials: Unable to parse JWT") from error
     issuer = claims.get("iss")
     by_google = issuer in GOOGLE
@@ -69,7 +71,7 @@ def identify(token: str, url: str, trust: Trust, now: float | None = None) -> Id
     _check_times(claims, now, longest=None if by_google else LONGEST_LIFE)
     audience = claims.get("aud")
     if by_google:
-        if audience not in trust.clients:
+        if not isinstance(audience, str) or audience not in trust.clients:
             raise Refused("Invalid IAP credentials: Invalid bearer token. Invalid JWT audience.")
         if not isinstance(claims.get("email"), str):
             raise Refused("Invalid IAP credentials: JWT 'email' claim isn't a string")
@@ -82,9 +84,13 @@ def identify(token: str, url: str, trust: Trust, now: float | None = None) -> Id
 
 
 def covers(audience: str, url: str) -> bool:
-    """Whether a service account's audience means `url`: the very URL, or a prefix that ends in `/*`."""
+    """Whether a service account's audience means `url`: the very URL, or a prefix that ends in `/*`.
+
+    The prefix holds the whole origin: without it `http://*` would open every door there is.
+    """
     if audience.endswith("/*"):
-        return url.startswith(audience[:-1])
+        scheme, _, host = url.split("/")[:3]
+        return audience.startswith(f"{scheme}//{host}/") and url.startswith(audience[:-1])
     return url in {audience, audience + "/" if audience.count("/") == 2 else audience}
 
 
@@ -101,8 +107,8 @@ def _decoded(part: str) -> bytes:
 
 
 def _check_times(claims: Mapping[str, Any], now: float, longest: int | None) -> None:
-    issued, expires = claims.get("iat"), claims.get("exp")
-    if not isinstance(issued, (int, float)) or not isinstance(expires, (int, float)):
+    issued, expires = seconds(claims.get("iat")), seconds(claims.get("exp"))
+    if issued is None or expires is None:
         raise Refused("Invalid IAP credentials: JWT lacks 'iat' or 'exp'")
     if issued > now + SKEW:
         raise Refused("Invalid IAP credentials: JWT was issued in the future")

@@ -1,6 +1,9 @@
 """Which tokens Identity-Aware Proxy takes, and what it says to the others."""
 
+import base64
+import math
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -89,6 +92,12 @@ NOW = int(time.time())
         pytest.param({"iat": NOW + 1800, "exp": NOW + 2400}, "issued in the future", id="not yet issued"),
         pytest.param({"exp": NOW + 7300}, "longer than one hour", id="a life of two hours"),
         pytest.param({"exp": None}, "lacks 'iat' or 'exp'", id="no end"),
+        pytest.param({"exp": math.nan}, "lacks 'iat' or 'exp'", id="an end that is no number"),
+        pytest.param({"iat": math.nan, "exp": math.inf}, "lacks 'iat' or 'exp'", id="no beginning, and for ever"),
+        pytest.param({"exp": 10**400}, "lacks 'iat' or 'exp'", id="an end beyond all fractions"),
+        pytest.param({"iat": True}, "lacks 'iat' or 'exp'", id="a truth value for a time"),
+        pytest.param({"exp": str(NOW + 60)}, "lacks 'iat' or 'exp'", id="a text for a time"),
+        pytest.param({"aud": "http://*"}, "Invalid JWT audience", id="every host"),
         pytest.param({"sub": "someone@else.example"}, "'sub' claim", id="for somebody else"),
         pytest.param({"iss": "other@p.iam.gserviceaccount.com"}, "signature is invalid", id="an unknown account"),
     ],
@@ -120,6 +129,9 @@ def test_an_id_token_is_refused(world: World, trust: Trust, more: dict[str, Any]
         identify(by_google(world, **more), URL, trust)
 
 
+DEEP = base64.urlsafe_b64encode(b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}").decode().rstrip("=")
+
+
 @pytest.mark.parametrize(
     "token",
     [
@@ -127,6 +139,7 @@ def test_an_id_token_is_refused(world: World, trust: Trust, more: dict[str, Any]
         pytest.param("ya29.a0AfH6SMBx", id="an access token"),
         pytest.param("a.b.c", id="three words"),
         pytest.param("eyJhbGciOiJub25lIn0.W10.", id="claims that are a list"),
+        pytest.param(f"eyJhbGciOiJub25lIn0.{DEEP}.", id="claims a hundred thousand levels deep"),
     ],
 )
 def test_what_is_no_jwt_can_not_be_parsed(trust: Trust, token: str) -> None:
@@ -157,8 +170,30 @@ def test_a_forged_signature_is_refused(world: World, trust: Trust) -> None:
         pytest.param("https://h/a", "https://h/a/b", False, id="a page below it"),
         pytest.param("https://h*", "https://h.evil/", False, id="a star in the host"),
         pytest.param("*", "https://h/", False, id="everything"),
+        pytest.param("/*", "https://h/", False, id="any origin"),
+        pytest.param("http:/*", "http://h/", False, id="a scheme and half an origin"),
+        pytest.param("http://*", "http://h/", False, id="a scheme alone"),
+        pytest.param("http://h:80/*", "http://h:8080/", False, id="the beginning of a port"),
     ],
 )
 def test_an_audience_covers_urls(audience: str, url: str, *, covered: bool) -> None:
     """The very URL, or a prefix that ends in /*."""
     assert covers(audience, url) is covered
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        pytest.param({"exp": math.nan}, id="no number"),
+        pytest.param({"exp": math.inf}, id="for ever"),
+        pytest.param({"exp": 10**400}, id="beyond all fractions"),
+        pytest.param({"exp": True}, id="a truth value"),
+        pytest.param({"iat": math.nan}, id="a beginning that is no number"),
+        pytest.param({"exp": None}, id="no end"),
+    ],
+)
+def test_an_assertion_without_real_times_is_refused(world: World, times: dict[str, Any]) -> None:
+    """The token endpoint holds a JWT to the same rule."""
+    key = keys.account_key(world, PUSHER)
+    with pytest.raises(keys.BadToken, match="not a number"):
+        keys.verify(keys.sign(key, claims(**times)), [key], datetime.now(UTC))
