@@ -8,7 +8,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from provision import compare, renewal
+from provision import compare, renewal, step
 from provision.deeds import Deeds
 from provision.errors import CannotChangeInPlace, DidNotSettle, NameReserved, NotOurs, OperationFailed
 from provision.plan import Plan, Row
@@ -67,6 +67,7 @@ class Convergence:
         deeds, clock = self.deeds, self.deeds.clock
         record = deeds.known(ref)
         applied = record.body if record else {}
+        declared = body
         deed: Deed | None = None
         acted: list[Change] | None = None
         since = clock.monotonic()
@@ -74,7 +75,8 @@ class Convergence:
             while True:
                 live = deeds.read(row, ref)
                 if live is not None and deed is None:
-                    self._claim(row, ref, body, live)
+                    self._claim(row, ref, declared, live)
+                    body = self._as_a_guest(ref, declared)
                 if live is None and deed is None and row.once and record is not None and record.done is not None:
                     raise renewal.Gone(ref)
                 changes = None if live is None else self._differences(row, body, live, applied)
@@ -116,18 +118,23 @@ class Convergence:
         elif record is None and row.at_least:
             deeds.journal.note(deeds.written(row, ref, found=compare.shared(body, live)))
 
+    def _as_a_guest(self, ref: Ref, body: Body) -> Body:
+        """What was there before us is not marked."""
+        record = self.deeds.known(ref)
+        return step.unmarked(body, self.deeds.journal.ledger.deployment) if record and record.adopted else body
+
     def _act(
         self, row: Row, ref: Ref, body: Body, live: Body | None, changes: list[Change], outcome: dict[str, object]
     ) -> Deed:
         """Make one call; the outcome of the call before it, if there was one, is written down with its intent."""
-        deeds, step = self.deeds, row.step
+        deeds, verbs = self.deeds, row.step
         deeds.log.debug("resource.change", step=row.name, ref=ref, changes=[str(change) for change in changes])
         if live is None:
             deed = deeds.deed("create", ref, before=None, after=body)
-            return deeds.make(deed, row, ref, lambda: step.create(deeds.gcp, ref, body), outcome)
+            return deeds.make(deed, row, ref, lambda: verbs.create(deeds.gcp, ref, body), outcome)
         deed = deeds.deed("update", ref, before=compare.managed(live, body), after=body)
         try:
-            return deeds.make(deed, row, ref, lambda: step.update(deeds.gcp, ref, body, changes), outcome)
+            return deeds.make(deed, row, ref, lambda: verbs.update(deeds.gcp, ref, body, changes), outcome)
         except CannotChangeInPlace as error:
             if not outcome:
                 raise

@@ -11,7 +11,7 @@ from provision.deployment import Deployment
 from provision.gcp import Gcp
 from provision.patience import Patience
 from provision.plan import Plan, Row
-from provision.step import Body, Change, FactBook, FactsUnknown, Owner, Ref, keep
+from provision.step import Body, Change, FactBook, FactsUnknown, Owner, Ref, keep, unmarked
 from state.ledger import Ledger, Record
 
 READERS = 8
@@ -136,6 +136,8 @@ class Inspector:
         if live is None:
             return Finding(Kind.CREATE, row.name, ref)
         record = self.ledger.records.get(ref)
+        if record is not None and record.adopted:
+            body = unmarked(body, self.ledger.deployment)
         if (record is None or record.done is None) and row.step.owner(live, self.ledger.deployment) is Owner.FOREIGN:
             return Finding(Kind.FOREIGN, row.name, ref, note="exists already and does not carry our mark")
         changes = self._differences(row, body, live, record.body if record else {})

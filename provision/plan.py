@@ -158,6 +158,14 @@ class Plan:
         """All rows that go when a row is deleted."""
         return {line.name for line in self if name in self.around(line.name)}
 
+    def lying_in(self, names: Collection[str]) -> set[str]:
+        """All rows that lie in some rows, also through others."""
+        found = set(names)
+        for line in self:  # what a row lies in stands above it
+            if line.lies_in in found:
+                found.add(line.name)
+        return found - set(names)
+
     def with_needs(self, names: Collection[str]) -> set[str]:
         """Some rows and all that they need."""
         return set(names).union(*map(self.above, names))

@@ -176,5 +176,19 @@ def shared(live: Body, deployment_id: str) -> Owner:
     return Owner.SHARED
 
 
+def unmarked(body: Body, deployment_id: str) -> Body:
+    """A body without our mark, for what was there before us: so it is taken for ours neither now nor ever after."""
+    plain: Body = {}
+    for key, value in body.items():
+        if isinstance(value, Mapping):
+            ours = value.get("deployment") == deployment_id
+            inner = {name: item for name, item in value.items() if not (ours and name in {"managed-by", "deployment"})}
+            if inner := unmarked(inner, deployment_id):
+                plain[key] = inner
+        elif f"deployment={deployment_id}" not in str(value):
+            plain[key] = value
+    return plain
+
+
 def _owner(marked: bool) -> Owner:
     return Owner.OURS if marked else Owner.FOREIGN

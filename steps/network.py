@@ -38,9 +38,9 @@ def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:
 
 
 def read(gcp: Gcp, ref: Ref) -> Body | None:
-    """The network's settings."""
+    """The network's settings; where Google does not tell the MTU, it is the default."""
     project, name = _where(ref)
-    answer = gcp.compute.networks().get(project=project, network=name).execute()
+    answer = {"mtu": 1460, **gcp.compute.networks().get(project=project, network=name).execute()}
     return _names.chosen(answer, "autoCreateSubnetworks", "description", "mtu", "routingConfig")
 
 

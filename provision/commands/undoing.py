@@ -68,8 +68,7 @@ def release(options: Options, refs: tuple[str, ...], lock_timeout: float | None)
         for ref in refs:
             if ref not in ledger.records:
                 raise BadUsage(f"{ref} is not in the ledger.", hint=f"{options.command('state')} list shows what is.")
-        steps = {ledger.records[ref].step for ref in refs}
-        inside = {name for step in steps & PLAN.rows.keys() for name in PLAN.inside(step)}
+        inside = PLAN.lying_in({ledger.records[ref].step for ref in refs})
         going = [
             ref
             for ref, record in ledger.records.items()
