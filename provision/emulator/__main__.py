@@ -1,6 +1,7 @@
 """Start the emulator: `python -m provision.emulator [--port N] [--data DIR]`."""
 
 import argparse
+import contextlib
 import json
 import os
 import signal
@@ -15,12 +16,14 @@ from provision import __version__
 from provision.emulator.server import create_app
 from provision.emulator.world import PROFILES, World
 
+NOTE = "emulator.json"
+
 
 def main(argv: list[str] | None = None) -> int:
     """Serve until SIGTERM or Ctrl-C; the exit code is 0, or 1 when the port is taken."""
     options = _options(argv)
     try:
-        listener = socket.create_server(("127.0.0.1", options.port))
+        listener = _listener(options)
     except OSError as problem:
         sys.stderr.write(
             f"The emulator cannot listen on port {options.port}: {problem}. Choose another with --port, or 0.\n"
@@ -48,7 +51,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def _options(argv: list[str] | None) -> Any:  # argparse's own
     parser = argparse.ArgumentParser(prog="python -m provision.emulator", description=__doc__)
-    parser.add_argument("--port", type=int, default=0, metavar="N", help="port on 127.0.0.1 (default: any free one)")
+    parser.add_argument(
+        "--port", type=int, default=0, metavar="N", help="port on 127.0.0.1 (default: that of before, or any)"
+    )
     parser.add_argument("--data", type=Path, metavar="DIR", help="keep all state in this folder (default: in memory)")
     parser.add_argument(
         "--profile", choices=PROFILES, help="how long operations take (default: local with --data, or instant)"
@@ -58,6 +63,19 @@ def _options(argv: list[str] | None) -> Any:  # argparse's own
     options.data = options.data.resolve() if options.data else None
     options.profile = options.profile or ("local" if options.data else "instant")
     return options
+
+
+def _listener(options: Any) -> socket.socket:  # argparse's own
+    """Listen on the port that was asked for; if none was, on that of before if it is free, for it may be known by now.
+
+    STORAGE_EMULATOR_HOST, for one, stands in the user's shell.
+    """
+    if options.port == 0 and options.data:
+        with contextlib.suppress(
+            OSError, ValueError, KeyError, TypeError, OverflowError
+        ):  # no note, or the port is taken
+            return socket.create_server(("127.0.0.1", json.loads((options.data / NOTE).read_text())["port"]))
+    return socket.create_server(("127.0.0.1", options.port))
 
 
 def _machines(world: World, url: str) -> None:
@@ -71,7 +89,7 @@ def _announce(world: World, port: int) -> None:
     """Say where it listens: in the data folder for programs, on stdout for people and tests."""
     facts = {"port": port, "pid": os.getpid(), "version": __version__, "token": world.token}
     if world.kept:
-        path = world.data / "emulator.json"
+        path = world.data / NOTE
         draft = path.with_suffix(".draft")
         draft.touch(mode=0o600)
         draft.write_text(json.dumps(facts))

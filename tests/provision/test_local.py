@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -74,6 +75,19 @@ def test_two_commands_at_once_start_one_emulator(here):
     assert not local.stop()
     assert local.find() is None
     assert local.has_data()
+
+
+def test_it_keeps_its_port_as_long_as_that_is_free(here):
+    """STORAGE_EMULATOR_HOST in the user's shell goes on to be right; another program's port is not waited for."""
+    first = local.start(local.PROJECT)
+    local.stop()
+    second = local.start(local.PROJECT)
+    local.stop()
+    with socket.create_server(("127.0.0.1", int(first.url.rpartition(":")[2]))):
+        third = local.start(local.PROJECT)
+
+    assert second.url == first.url
+    assert third.url != first.url
 
 
 @pytest.mark.parametrize(
