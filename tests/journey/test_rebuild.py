@@ -154,6 +154,48 @@ def backups(emulator):
     return [Left(f"projects/{PROJECT}/instances/{row['instance']}", "") for _, row in rows]
 
 
+def test_who_has_run_it_may_still_act_as_the_client(deploying):
+    """Nothing but the rights that they were given tells who they were; a plain `up` of another must not take them."""
+    deployment = deploying()
+    engine = deployment.engine(deployment.store())
+    engine.journal.commit(lambda ledger: ledger.runners.extend(["user:eve@example.com", "user:zoe@example.com"]))
+    deployment.up()
+
+    assert rebuilt(deployment).runners == ["user:eve@example.com", "user:zoe@example.com"]
+    lost = lose(deployment)
+    save(deployment, rebuilt(deployment))
+    settled(deployment)
+    assert known(deployment.ledger()).keys() == known(lost).keys()
+
+
+def test_what_was_changed_while_the_ledger_was_lost(deploying, gcp):
+    """It counts as applied, so `drift` is silent; the next `up` makes it what the settings say."""
+    deployment = deploying()
+    deployment.up()
+    lose(deployment)
+    (bucket,) = [item.name for item in gcp.storage.list_buckets() if "-artifacts-" in item.name]
+    gcp.buckets.buckets().patch(bucket=bucket, body={"lifecycle": {"rule": []}}).execute()
+    save(deployment, rebuilt(deployment))
+
+    assert deployment.drift() == []
+    assert changes(deployment.emulator, deployment.up) == ["storage.buckets.patch"]
+
+
+def test_a_deployment_that_was_only_half_made(deploying, gcp):
+    """What is there is recorded, with what waits for it; `up` goes on with the rest."""
+    deployment = deploying()
+    deployment.up()
+    lose(deployment)
+    account = f"projects/{PROJECT}/serviceAccounts/mlflow-builder@{PROJECT}.iam.gserviceaccount.com"
+    gcp.iam.projects().serviceAccounts().delete(name=account).execute()
+    anew = rebuilt(deployment)
+    save(deployment, anew)
+
+    assert account not in anew.records
+    deployment.up()
+    settled(deployment)
+
+
 def test_without_the_settings(deploying):
     """Size, people and workers are as they are; `drift` has nothing to say, and `down` misses nothing."""
     deployment = deploying(database={"disk_gb": 20}, access={"users": ["ada@example.com", "bob@example.com"]})
