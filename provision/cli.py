@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import click
 
-from provision import __version__
+from provision import __version__, log
 from provision.commands import looking, making, removing, state, undoing
 from provision.errors import BadUsage, Defect, FileTrouble, Interrupted, NotSignedIn, ProvisionError
 
@@ -83,7 +83,7 @@ def _end_by_a_defect(error: Exception) -> NoReturn:
         CRASH_LOG.touch(mode=0o600)
         CRASH_LOG.write_text(text, encoding="utf-8")
     except OSError:
-        click.echo(text, err=True)
+        click.echo(log.printable(text, lines=True), err=True)
         hint = "Please report it with the lines above; then run the same command again, nothing is lost."
     _end(Defect(f"This is a defect of the program: {type(error).__name__}: {error}", hint=hint))
 

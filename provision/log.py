@@ -11,6 +11,9 @@ import structlog
 
 SILENT, NORMAL, VERBOSE = logging.WARNING, logging.INFO, logging.DEBUG
 
+LONGEST = 2000
+"""Letters of a line or a value that a person may want to see."""
+
 _SIGNS = {
     "resource.created": "+",
     "resource.updated": "~",
@@ -29,9 +32,9 @@ def set_up(level: int, *, as_json: bool) -> None:
     """
     shown: list[Any] = [structlog.processors.JSONRenderer(sort_keys=True)]
     if not as_json and level == VERBOSE:
-        shown = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=18)]
+        shown = [_for_a_terminal, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=18)]
     elif not as_json:
-        shown = [_once(), _for_people]
+        shown = [_for_a_terminal, _once(), _for_people]
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -61,6 +64,20 @@ def heard_by(listener: Callable[[str], None]) -> Iterator[None]:
 def short(ref: str) -> str:
     """A resource's name as people say it, without the project that all of them lie in."""
     return re.sub(r"^projects/[^/]+/(?=.)", "", ref)
+
+
+def printable(text: str, *, lines: bool = False, longest: int | None = LONGEST) -> str:
+    r"""Text from anywhere as it may go to a terminal: what that would obey, or show in another order, is written out.
+
+    Args:
+        text: Whatever it is: a name that somebody gave, an answer of a server, what is in a file.
+        lines: Whether its line breaks are ours; else they are written out as \\n like the rest.
+        longest: How many letters of a line are shown.
+    """
+    if lines:
+        return "\n".join(printable(line, longest=longest) for line in text.split("\n"))
+    begin = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text[:longest])
+    return begin if longest is None or len(text) <= longest else f"{begin}... ({len(text)} characters)"
 
 
 _listeners: list[Callable[[str], None]] = []
@@ -111,6 +128,16 @@ def _once() -> "Callable[[object, str, MutableMapping[str, Any]], MutableMapping
         return event
 
     return drop
+
+
+def _for_a_terminal(logger: object, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Every text of an event, and those in its lists, as a terminal may have it; a traceback keeps its lines."""
+    for key, value in event.items():
+        if isinstance(value, str):
+            event[key] = printable(value, lines=key == "exception")
+        elif isinstance(value, list | tuple):
+            event[key] = [printable(item) if isinstance(item, str) else item for item in value]
+    return event
 
 
 def _for_people(logger: object, method: str, event: MutableMapping[str, Any]) -> str:

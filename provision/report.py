@@ -6,13 +6,13 @@ from itertools import groupby
 from typing import Any
 
 import click
+from rich import markup
 from rich.console import Console
-from rich.markup import escape
 
 from provision.deeds import Done
 from provision.errors import ProvisionError
 from provision.inspect import Finding, Kind
-from provision.log import short
+from provision.log import printable, short
 from provision.rollback import Way
 from provision.step import Change
 from provision.teardown import Left
@@ -55,7 +55,7 @@ class Report:
     def say(self, text: str = "") -> None:
         """Show a line to people; rich's markup is understood."""
         if not self.as_json:
-            self._console.print(text)
+            self._console.print(printable(text, lines=True, longest=None))
 
     def line(self, text: str, note: str = "") -> None:
         """Show a line to people as it stands, with something less important behind it."""
@@ -207,9 +207,15 @@ class Report:
             click.echo(json.dumps(problem, sort_keys=True), err=True)
             return
         console = Console(stderr=True, highlight=False, soft_wrap=True)
-        console.print(f"[bold red]{type(error).__name__}:[/] {escape(str(error))}")
+        said = markup.escape(printable(str(error), lines=True))
+        console.print(f"[bold red]{type(error).__name__}:[/] {said}")
         if error.hint:
             console.print(f"[bold]Next:[/] {escape(error.hint)}")
+
+
+def escape(text: str) -> str:
+    """A text that is not ours, as it may stand among rich's markup and go to a terminal."""
+    return markup.escape(printable(text))
 
 
 def _difference(change: Change, kind: Kind) -> str:

@@ -55,6 +55,35 @@ def test_a_client_secret_that_is_not_there(folder, cloud):
     assert "holds no ledger" in folder.type("status", "--local", code=3).err
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(GOOD + 'region = "\\u001b[31mred\\u001b]0;title\\u0007"', id="a value"),
+        pytest.param(GOOD + '"\\u001b[2J" = 1', id="a key"),
+        pytest.param(GOOD + '"\\u009b2J\\u202e" = 1', id="a key of other control characters"),
+        pytest.param(GOOD + '"\\u001b]0;a".b = 1', id="a table"),
+        pytest.param(GOOD + 'region = "' + "a" * 1_000_000 + '"', id="a megabyte"),
+    ],
+)
+def test_a_terminal_obeys_nothing_that_is_in_the_settings(folder, cloud, text):
+    """What is wrong is quoted, in short."""
+    folder.write(text)
+    told = folder.type("up", "--local", code=3)
+
+    assert told.err.replace("\n", "").isprintable()
+    assert len(told.err) < 2000
+    untouched(cloud, told)
+
+
+@pytest.mark.parametrize("words", [["--env", "\x1b[2J"], ["--config", "\x1b]0;a\x07.toml"], ["\x1b[2J"]])
+def test_a_terminal_obeys_nothing_that_was_typed(folder, words):
+    """Nor what a script has put into a command."""
+    told = folder.type("plan", "--local", *words, code=3)
+
+    assert told.err.replace("\n", "").isprintable()
+    assert "x1b" in told.err
+
+
 def test_several_bad_settings_are_all_told(folder, cloud):
     """So that nobody has to try again for each."""
     folder.write('project = "X"\nregion = "mars"\nbucket = 1\n')

@@ -84,6 +84,40 @@ def test_a_listener_hears_what_is_not_shown(capsys):
     assert "resource.change" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("level", [pytest.param(log.NORMAL, id="normal"), pytest.param(log.VERBOSE, id="verbose")])
+def test_a_terminal_obeys_nothing_that_is_logged(capsys, level):
+    """Names and answers may hold anything; a line stays one line."""
+    log.set_up(level, as_json=False)
+    structlog.get_logger().info("waiting", what="\x1b[2Jx\x07", why="a\nb\u202ec\x9b", changes=["\x1b]0;title"])
+    told = capsys.readouterr().err
+
+    assert told.removesuffix("\n").isprintable()
+    assert r"\x1b[2Jx\x07" in told.replace("\\\\", "\\")
+    assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        pytest.param("plain text, Zoë, 東京, 😀", "plain text, Zoë, 東京, 😀", id="what can be read stays"),
+        pytest.param("\x1b[31mred\x1b]0;title\x07", r"\x1b[31mred\x1b]0;title\x07", id="an escape sequence"),
+        pytest.param("\x00\x7f\x9b2J\r", r"\x00\x7f\x9b2J\r", id="control characters of both kinds"),
+        pytest.param("a\u202eb\u2066\u200b", r"a\u202eb\u2066\u200b", id="what changes the direction, or is not seen"),
+        pytest.param("\udcff", r"\udcff", id="half a character, which no stream takes"),
+        pytest.param("a\nb", r"a\nb", id="a line break of others"),
+        pytest.param("x" * 3000, "x" * 2000 + "... (3000 characters)", id="a very long one"),
+    ],
+)
+def test_what_goes_to_a_terminal(text, said):
+    """Readable as it is, and nothing else as it is."""
+    assert log.printable(text) == said
+
+
+def test_our_own_lines_stay_lines():
+    """Each is shortened by itself."""
+    assert log.printable("a\x1b\n" + "x" * 11, lines=True, longest=10) == "a\\x1b\n" + "x" * 10 + "... (11 characters)"
+
+
 @pytest.mark.parametrize(
     ("ref", "said"),
     [
