@@ -19,7 +19,7 @@ from provision.emulator.machines import Machines, NoMachines
 Json = dict[str, Any]
 
 OWNER = "user:owner@example.com"
-PROFILES = ("instant", "local", "google")
+PROFILES = ("instant", "brief", "local", "google")
 _KEPT = "emulator"  # the one table that a reset leaves: the token of the data folder
 
 
@@ -123,6 +123,13 @@ class World:
                 self._database.execute(f"RELEASE {name}")
                 raise
             self._database.execute(f"RELEASE {name}")
+
+    def copy_rows(self, *, to: sqlite3.Connection | None = None, of: sqlite3.Connection | None = None) -> None:
+        """Write all rows to another database, or take all of another's in place of the own."""
+        if to is not None:
+            self._database.backup(to)
+        if of is not None:
+            of.backup(self._database)
 
     def table(self, kind: str) -> Table:
         """The rows of a kind, as in `sql.instances`."""

@@ -1,0 +1,59 @@
+"""A picture of a world, taken once and gone back to often: for tests that make many runs from one beginning."""
+
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+from provision.emulator.world import World
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything that a world held at one moment.
+
+    Args:
+        rows: The database.
+        files: Bytes by path in the data folder.
+        ahead: How far the clock was ahead.
+    """
+
+    rows: bytes
+    files: dict[str, bytes]
+    ahead: float
+
+
+def take(world: World) -> Snapshot:
+    """What the world holds now. Machines are no part of it."""
+    with world.lock, sqlite3.connect(":memory:") as copy:
+        world.copy_rows(to=copy)
+        files = {path: (world.data / path).read_bytes() for path in _paths(world)}
+        return Snapshot(copy.serialize(), files, world.clock.ahead)
+
+
+def restore(world: World, snapshot: Snapshot) -> None:
+    """Bring the world back to what it held then; what it holds now is gone, without a trace of the way back."""
+    with world.lock, sqlite3.connect(":memory:") as copy:
+        copy.deserialize(snapshot.rows)
+        world.copy_rows(of=copy)
+        world.clock.ahead = snapshot.ahead
+        # Bytes under one path never change: what was written later has a path of its own.
+        present = set(_paths(world))
+        for path in present - snapshot.files.keys():
+            (world.data / path).unlink()
+        for path in snapshot.files.keys() - present:
+            (world.data / path).parent.mkdir(parents=True, exist_ok=True)
+            (world.data / path).write_bytes(snapshot.files[path])
+
+
+def _paths(world: World) -> list[str]:
+    """Files of objects and images, by their path in the data folder."""
+    return [
+        path.relative_to(world.data).as_posix()
+        for folder in _folders(world)
+        for path in folder.rglob("*")
+        if path.is_file()
+    ]
+
+
+def _folders(world: World) -> list[Path]:
+    return [child for child in world.data.iterdir() if child.is_dir() and child != world.spool]
