@@ -7,10 +7,12 @@ from typing import Any
 import requests
 
 from provision import operations
+from provision.clock import Clock
 from provision.gcp import Gcp
+from provision.patience import Patience
 from provision.teardown import Left
 from steps import _connections, default_service
-from tests.journey.deploy import NUMBER, PROJECT
+from tests.journey.deploy import NUMBER, PROJECT, SkippingClock
 
 REGION = "europe-west1"
 CORPORATE = f"projects/{PROJECT}/global/networks/corporate"
@@ -96,8 +98,9 @@ def changes(emulator: Any, act: Callable[[], object]) -> list[str]:
 class Neighbour:
     """Somebody else, at work in the same project."""
 
-    def __init__(self, gcp: Gcp) -> None:
+    def __init__(self, gcp: Gcp, clock: Clock | None = None) -> None:
         self.gcp = gcp
+        self.clock = clock or SkippingClock()
 
     def has_network(self, *ranges: str) -> None:
         """The network `corporate` with the subnet `data`, connected to Google's services when there are ranges."""
@@ -176,5 +179,5 @@ class Neighbour:
     def wait(self, service: str, asked: Any) -> None:
         """Send a request and wait for its operation."""
         operation = operations.started(service, asked.execute())
-        while operation is not None and not operations.poll(self.gcp, operation):
-            pass
+        if operation is not None:
+            Patience(self.gcp, self.clock).until_over(operation)

@@ -1,0 +1,83 @@
+"""The cloud of these proofs: time stands still in it unless somebody waits, and it can be brought back to a beginning."""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import uvicorn
+
+from provision import __version__
+from provision.emulator.clock import Clock
+from provision.emulator.control import Control
+from provision.emulator.server import create_app
+from provision.emulator.world import World
+
+BEGINNING = datetime(2026, 9, 1, 8, 0, tzinfo=UTC)
+
+
+class StillClock(Clock):
+    """Goes on only when it is moved, so that a slow machine meets the same points as a fast one."""
+
+    def now(self) -> datetime:
+        return BEGINNING + timedelta(seconds=self.ahead)
+
+
+@dataclass
+class WaitingMoves:
+    """The clock of a process: whoever waits moves the time of the cloud, and waits no moment of ours."""
+
+    cloud: Clock
+
+    def now(self) -> datetime:
+        return self.cloud.now()
+
+    def monotonic(self) -> float:
+        return self.cloud.ahead
+
+    def sleep(self, seconds: float) -> None:
+        self.cloud.advance(seconds)
+
+
+@dataclass
+class Cloud:
+    """A running emulator without machines. Every operation is seen under way once."""
+
+    url: str
+    world: World
+    control: Control
+    clock: WaitingMoves
+
+
+@contextlib.contextmanager
+def cloud() -> Iterator[Cloud]:
+    """Serve one until the block ends."""
+    world = World.memory(profile="brief")
+    world.clock = StillClock()
+    control = Control(world, __version__)
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(create_app(world, control), log_level="warning", date_header=False))
+    thread = threading.Thread(target=server.run, args=([listener],), name="emulator")
+    thread.start()
+    clock = WaitingMoves(world.clock)
+    try:
+        with _no_real_sleep(clock):
+            yield Cloud(f"http://127.0.0.1:{listener.getsockname()[1]}", world, control, clock)
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
+        world.close()
+
+
+@contextlib.contextmanager
+def _no_real_sleep(clock: WaitingMoves) -> Iterator[None]:
+    """Let Google's own libraries, which sleep between two tries of a read, wait by this clock too."""
+    sleep, time.sleep = time.sleep, clock.sleep
+    try:
+        yield
+    finally:
+        time.sleep = sleep

@@ -1,0 +1,109 @@
+"""Where commands are typed: each is one process, made of the parts that the command line itself puts together."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from google.oauth2.credentials import Credentials
+
+from provision import bootstrap, identity, inspect, session
+from provision.config import check
+from provision.engine import Engine
+from provision.gcp import Gcp
+from provision.inspect import Finding, Inspector
+from provision.teardown import Left, Teardown
+from state.events import EventLog
+from state.journal import Journal, Pace
+from state.ledger import Ledger
+from state.lock import Lease
+from steps import PLAN
+from tests.crash.cloud import Cloud
+from tests.journey.deploy import PROJECT
+
+SETTINGS: dict[str, Any] = {"project": PROJECT, "access": {"users": ["ada@example.com"]}}
+
+
+@dataclass
+class Console:
+    """Types commands at a deployment in the tests' project.
+
+    Args:
+        cloud: Where it is deployed.
+        ids: Id and salt that a first ledger gets, so that equal runs give equal names.
+    """
+
+    cloud: Cloud
+    ids: tuple[str, str] = ("0d0d0d0d", "s4lt")
+    left: list[Left] = field(default_factory=list)
+    found: list[Finding] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.gcp = Gcp(PROJECT, Credentials("owner"), self.cloud.url)
+        sleep = self.cloud.clock.sleep
+        # One row at a time, and no thread of the log's own, so that the points of one run are the points of the next.
+        self._parts = session.Parts(
+            lease=partial(Lease, sleep=sleep),
+            journal=partial(Journal, sleep=sleep),
+            events=partial(EventLog, background=False),
+            engine=partial(Engine, workers=1),
+            name=lambda clock: f"{clock.now():%Y%m%dT%H%M%SZ}-{self.ids[1]}",
+        )
+
+    def up(self, **settings: Any) -> None:
+        config = check({**SETTINGS, **settings}, "provision.toml")
+        store = self._store(make_in=config.region)
+        known = session.ledger_at(store)
+        if known is not None:
+            session.must_fit(known, config)
+
+        def initial() -> Ledger:
+            project = bootstrap.find_project(self.gcp, self.cloud.clock, may_change=True)
+            deployment, salt = self.ids
+            return session.first_ledger(project, config).model_copy(update={"deployment": deployment, "salt": salt})
+
+        with self._changing(store, initial) as engine:
+            engine.up(config)
+
+    def fresh(self) -> None:
+        """What a new process has: no connection, and nothing that hangs on one; the clients are as good as new."""
+        self.gcp.close()
+        self.left, self.found = [], []
+
+    def drift(self) -> None:
+        with session.reading(self.gcp, self._store()) as ledger:
+            inspect.READERS = 1  # for the same reason
+            self.found = Inspector(PLAN, self.gcp, ledger, self.cloud.clock).drift()
+
+    def down(self) -> None:
+        store = self._store()
+        with session.reading(self.gcp, store) as ledger:
+            self.gcp.project = ledger.project
+
+        def initial() -> Ledger:
+            raise AssertionError("there is a ledger")
+
+        with self._changing(store, initial) as engine:
+            self.left = Teardown(engine, "n3xt", delete_data=True).run()
+
+    def ledger(self) -> Ledger | None:
+        return session.ledger_at(self._store())
+
+    def is_locked(self) -> bool:
+        return session.holder_of(self._store()) is not None
+
+    def _store(self, make_in: str | None = None) -> Any:
+        project = bootstrap.find_project(self.gcp, self.cloud.clock, may_change=make_in is not None)
+        return bootstrap.own_store(self.gcp, self.cloud.clock, project, env="default", make_in=make_in)
+
+    def _changing(self, store: Any, initial: Callable[[], Ledger]) -> Any:
+        return session.changing(
+            PLAN,
+            self.gcp,
+            store,
+            self.cloud.clock,
+            initial=initial,
+            runner=identity.runner(self.gcp),
+            pace=Pace(burst=1_000_000),
+            parts=self._parts,
+        )
