@@ -110,13 +110,19 @@ class Engine:
 
     def _walk(self, config: Config, rows: Collection[str]) -> None:
         def visit(name: str) -> None:
-            self._visit(config, name)
+            try:
+                self._visit(config, name)
+            except ProvisionError:
+                self.deeds.failed.add(name)
+                raise
 
+        self.deeds.failed.clear()
         outcome = self.visit_all({name: self.plan[name].needs for name in self.plan.rows if name in rows}, visit)
         if outcome.failed and all(self._renewable(name, error) for name, error in outcome.failed.items()):
             # Everything else stands by now, the database too, for which a deployment may have waited in vain.
             for name in outcome.failed:
                 self._renew(self.plan[name])
+            self.deeds.failed.clear()
             left = {*outcome.failed, *outcome.skipped}
             outcome = self.visit_all({name: self.plan[name].needs for name in self.plan.rows if name in left}, visit)
         self.raise_for(outcome)
@@ -236,12 +242,10 @@ class Engine:
             try:
                 visit(name)
             except ProvisionError as error:
-                self.deeds.failed.add(name)
                 if not self.stop.is_set():
                     self.deeds.log.warning("row.failed", step=name, error=type(error).__name__, why=str(error))
                 raise
 
-        self.deeds.failed.clear()
         return walk(needs, told, workers=self.workers, stop=self.stop)
 
     def raise_for(self, outcome: Outcome) -> None:
