@@ -248,7 +248,8 @@ class Rebuilding:
     def _record(self, row: Row, ref: Ref, body: Body, *, adopted: bool = False, serial: int | None = None) -> None:
         at = self.clock.now().isoformat(timespec="seconds")
         newest = len(self.found.traces) + 1
-        deed = Deed(verb="create", run=self.run, serial=serial or newest, at=at, after=body)
+        # It was there before this run, whatever made it: a rollback of the run must not remove it.
+        deed = Deed(verb="update", run=self.run, serial=serial or newest, at=at, before=body, after=body)
         kept = row.kept(self._deployment()) if row.kept else None
         self._ledger.records[ref] = Record(
             ref=ref, step=row.name, needs=list(row.needs), body=body, adopted=adopted, keep=kept, done=deed

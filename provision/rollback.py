@@ -64,7 +64,7 @@ def way_back(plan: Plan, states: Sequence[Ledger], to: str | None = None) -> Way
             continue
         if row.step.delete is keep:
             goal.release[ref] = {}
-        elif not record.adopted and (deed.before is None or row.at_least):
+        elif not record.adopted and (deed.before is None or (row.at_least and deed.before != deed.after)):
             goal.remove.append(ref)
         else:
             goal.release[ref] = deed.before or {}

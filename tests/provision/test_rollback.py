@@ -104,6 +104,19 @@ def test_what_was_adopted_gets_its_before_image_and_is_known_no_more():
     assert engine(table(cloud), store).ledger.records == {}
 
 
+def test_what_was_found_as_ours_is_let_go_and_not_removed():
+    """A run that found it by its mark, after its ledger was lost, has not made it."""
+    cloud, store = ToyCloud(), MemoryStore()
+    up(table(cloud), store)
+    before = {ref: dict(body) for ref, body in cloud.resources.items()}
+    store.blobs.clear()
+    up(table(cloud), store)
+    back(table(cloud), store)
+
+    assert cloud.resources == before
+    assert engine(table(cloud), store).ledger.records == {}
+
+
 def test_what_does_not_carry_our_mark_any_more_is_not_removed():
     """Somebody has put their own thing in its place since."""
     cloud, store = ToyCloud(), MemoryStore()
