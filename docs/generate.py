@@ -28,7 +28,7 @@ def commands() -> str:
     """The help of the program and of each of its commands."""
     from provision.cli import cli
 
-    names = ["", *cli.list_commands(click.Context(cli))]
+    names = ["", *_names(cli)]
     return "\n".join(f"## {name or 'python -m provision'}\n\n{_block(_help(cli, name))}" for name in names)
 
 
@@ -102,8 +102,16 @@ def pages() -> list[Path]:
     return sorted(page for pattern in PAGES for page in ROOT.glob(pattern))
 
 
+def _names(group: click.Command, before: str = "") -> Iterator[str]:
+    """What to type for each command, those of a group behind it."""
+    if isinstance(group, click.Group):
+        for name in group.list_commands(click.Context(group)):
+            yield f"{before}{name}"
+            yield from _names(group.commands[name], f"{before}{name} ")
+
+
 def _help(cli: click.Command, name: str) -> str:
-    asked = [name, "--help"] if name else ["--help"]
+    asked = [*name.split(), "--help"]
     answer = CliRunner().invoke(cli, asked, prog_name="python -m provision", terminal_width=WIDTH)
     return answer.output.strip()
 

@@ -13,18 +13,12 @@ import click
 from provision import __version__, log
 from provision.commands import looking, making, removing, state, undoing
 from provision.errors import BadUsage, Defect, FileTrouble, Interrupted, NotSignedIn, ProvisionError
+from provision.options import InReadingOrder
 
 CRASH_LOG = Path("provision-crash.log")
 
 
-class _InReadingOrder(click.Group):
-    """Lists the commands in the order in which they are used."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
-
-
-@click.group(cls=_InReadingOrder, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=InReadingOrder, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="mlflow-on-gcp")
 @click.option("--local", is_flag=True, help="The same as --local behind the command.")
 @click.pass_context

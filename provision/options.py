@@ -172,6 +172,14 @@ class Options:
         return ledger.project
 
 
+class InReadingOrder(click.Group):
+    """Lists the commands in the order in which they are used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """By name, as they were added."""
+        return list(self.commands)
+
+
 def common(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that all have, gathered into one Options."""
 

@@ -90,7 +90,12 @@ def test_commands_that_a_page_tells_to_type_exist(page: Path) -> None:
         name, command, rest = cli.resolve_command(group, [*group._protected_args, *group.args])
         assert name, typed
         assert command, typed
-        command.make_context(name, rest, parent=group)
+        context = command.make_context(name, rest, parent=group)
+        if isinstance(command, click.Group) and rest:
+            name, command, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+            assert name, typed
+            assert command, typed
+            command.make_context(name, rest, parent=context)
 
 
 def test_the_readme_sets_up_everything_in_two_lines() -> None:

@@ -9,7 +9,7 @@ import click
 
 from provision.commands import ledgers
 from provision.errors import BadUsage, LedgerMoved, NothingDeployed
-from provision.options import Options, common, takes_turns
+from provision.options import InReadingOrder, Options, common, takes_turns
 
 if TYPE_CHECKING:
     from state.ledger import Ledger
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 LEDGER = "ledger.json"
 
 
-@click.group(name="state")
+@click.group(name="state", cls=InReadingOrder)
 def state() -> None:
     """Look into the ledger, and mend, move or remove it."""
 

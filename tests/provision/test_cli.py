@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from provision.cli import cli
 from tests.provision.conftest import PROJECT, folder_in
 
-COMMANDS = ("up", "plan", "drift", "status", "token", "down", "stop")
+COMMANDS = ("up", "plan", "drift", "status", "token", "rollback", "release", "down", "stop")
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def test_the_commands_are_listed_in_the_order_of_their_use():
     told = CliRunner().invoke(cli, ["--help"], terminal_width=80)
     lines = told.output.partition("Commands:\n")[2].splitlines()
 
-    assert [line.split()[0] for line in lines] == ["up", "plan", "drift", "status", "token", "down", "stop"]
+    assert [line.split()[0] for line in lines] == [*COMMANDS, "state"]
     assert not [line for line in lines if line.endswith("...")]
 
 

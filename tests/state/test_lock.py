@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from state.errors import Conflict, LeaseLost, Locked, TooFast, Unclear
 from state.files import FileStore
 from state.holder import Holder, Process
-from state.lock import Lease, look
+from state.lock import Lease, look, unlock
 
 ALICE = Process(host="alices-laptop", pid=101, started="7", machine="boot-a pid:[1]")
 BOB = Process(host="bobs-laptop", pid=202, started="8", machine="boot-b pid:[1]")
@@ -314,6 +314,40 @@ class TestTakingOver:
             alice.check()
 
         assert memory.blobs == {}
+
+
+class TestUnlocking:
+    def test_a_holder_loses_it(self, memory, alice, bob):
+        """The next run begins at once, and the old one starts nothing more."""
+        alice.acquire()
+        unlock(memory, there(memory))
+        bob.acquire()
+        alice.beat()
+
+        assert there(memory).who == "bob"
+        with pytest.raises(LeaseLost, match="bob on bobs-laptop has taken over"):
+            alice.check()
+
+    def test_only_the_holder_who_was_meant(self, memory, hand, alice, bob):
+        """Somebody else may have taken it while one was asked."""
+        alice.acquire()
+        meant = there(memory)
+        alice.release()
+        bob.acquire()
+
+        with pytest.raises(Locked, match="bob on bobs-laptop"):
+            unlock(memory, meant)
+        assert there(memory).who == "bob"
+
+    def test_a_sign_of_life_meanwhile_does_not_save_it(self, memory, alice):
+        """Who unlocks has been asked, and means it; one who is gone already is no error."""
+        alice.acquire()
+        meant = there(memory)
+        alice.beat()
+        unlock(memory, meant)
+        unlock(memory, meant)
+
+        assert there(memory) is None
 
 
 class TestChecking:
