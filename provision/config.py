@@ -1,5 +1,6 @@
 """The user's settings, in the user's words: provision.toml, checked before anything is touched."""
 
+import difflib
 import ipaddress
 import math
 import re
@@ -259,7 +260,9 @@ def load(path: Path) -> Config:
     """
     try:
         text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark of its encoding
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise BadConfig(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
         raise BadConfig(f"{path} cannot be read: {error}") from error
     return parse(text, str(path))
 
@@ -296,7 +299,7 @@ def _explain(item: dict[str, Any]) -> str:
     key, value = ".".join(map(_part, item["loc"])), _value(item["input"])
     match item["type"]:
         case "extra_forbidden":
-            return f"{key} is not a setting"
+            return f"{key} is not a setting{_meant(*item['loc'])}"
         case "missing":
             return f"{key} is missing"
         case "string_pattern_mismatch":
@@ -311,6 +314,21 @@ def _explain(item: dict[str, Any]) -> str:
             return f"{key}: {item['ctx']['error']}" if key else str(item["ctx"]["error"])
         case _:
             return f"{key} = {value} is not allowed: {item['msg'].removeprefix('Input ')}"
+
+
+def _meant(*loc: int | str) -> str:
+    """Which setting may have been meant: one with nearly that name in the same table, or with that name in another."""
+    *table, name = map(str, loc)
+    here = Config if not table else next((kind for key, kind in _tables() if [key] == table), None)
+    keys = difflib.get_close_matches(name[:40], here.model_fields if here else (), n=1, cutoff=0.7)
+    near = [".".join([*table, key]) for key in keys]
+    elsewhere = [f"{key}.{name}" for key, kind in _tables() if name in kind.model_fields]
+    return f"; did you mean {' or '.join(near or elsewhere)}?" if near or elsewhere else ""
+
+
+def _tables() -> list[tuple[str, type[Section]]]:
+    kinds = ((key, field.annotation) for key, field in Config.model_fields.items())
+    return [(key, kind) for key, kind in kinds if isinstance(kind, type) and issubclass(kind, Section)]
 
 
 _SHORT = reprlib.Repr()

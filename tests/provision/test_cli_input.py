@@ -103,7 +103,9 @@ def test_several_bad_settings_are_all_told(folder, cloud):
         pytest.param(["up", "--lock-timeout", "soon"], "'soon' is not a valid float", id="a word for a number"),
         pytest.param(["up", "--lock-timeout", "-1"], "-1.0 is not in the range x>=0", id="a negative time"),
         pytest.param(
-            ["up", "--config", "missing.toml"], "missing.toml cannot be read", id="a config that is not there"
+            ["up", "--config", "missing.toml"],
+            "missing.toml cannot be read: No such file or directory\n",
+            id="a config that is not there",
         ),
         pytest.param(["up", "--config", ".provision"], "is a directory", id="a folder for a config"),
         pytest.param(["plan", "--config", "bytes.toml"], "bytes.toml cannot be read", id="a config that is no text"),

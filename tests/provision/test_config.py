@@ -41,6 +41,26 @@ def test_bad_settings_are_named(text, words):
     assert caught.value.exit_code == 3
 
 
+MEANT = [
+    pytest.param("databse.disk_gb = 20", "databse is not a setting; did you mean database?", id="a table"),
+    pytest.param("database.teir = 'x'", "database.teir is not a setting; did you mean database.tier?", id="a key"),
+    pytest.param(
+        "users = ['a']", "users is not a setting; did you mean access.users?", id="a key outside of its table"
+    ),
+    pytest.param("server.colour = 1", "server.colour is not a setting", id="a key like no other"),
+    pytest.param("server.deep.er = 1", "server.deep is not a setting", id="a table in a table"),
+]
+
+
+@pytest.mark.parametrize(("text", "words"), MEANT)
+def test_a_misspelt_setting_is_guessed(text, words):
+    """Nobody reads through all settings for a letter."""
+    with pytest.raises(BadConfig) as caught:
+        parse(f'project = "my-project"\n{text}')
+
+    assert str(caught.value) == f"provision.toml: {words}"
+
+
 TYPES = [
     pytest.param("server.instances", "true", "should be a valid integer", id="a switch for a number"),
     pytest.param("server.instances", "'1'", "should be a valid integer", id="a text for a number"),
