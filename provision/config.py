@@ -9,7 +9,7 @@ import stat
 import tomllib
 from datetime import date, time
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeVar
 
 import pydantic
 
@@ -52,6 +52,8 @@ Email = Annotated[
 Domain = Annotated[str, pydantic.StringConstraints(pattern=r"^([a-z0-9-]+\.)+[a-z]{2,}$")]
 Label = Annotated[str, pydantic.StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,10}[a-z0-9])?$")]
 ResourceName = Annotated[str, pydantic.StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$")]
+
+S = TypeVar("S", bound="Section")
 
 FROM_A_LIST = pydantic.Field(strict=False)  # TOML has no tuples
 
@@ -198,12 +200,17 @@ class Door(Section):
         return None if self.client_secret_file is None else secret_in(self.client_secret_file)
 
 
-class Config(Section):
-    """Everything that can be set; only the project has no default."""
+class Whose(Section):
+    """Which deployment is meant: all that a command needs to know that only looks at one, or takes it away."""
 
     project: ProjectId
-    region: str = "europe-west1"
     env: Label = "default"
+
+
+class Config(Whose):
+    """Everything that can be set; only the project has no default."""
+
+    region: str = "europe-west1"
     support_email: Email | None = None
     access: Access = Access()
     network: Network = Network()
@@ -243,13 +250,7 @@ def parse(text: str, source: str = "provision.toml") -> Config:
     Raises:
         BadConfig: It is no TOML, or a setting is missing, unknown or has a value that is not allowed.
     """
-    try:
-        values = tomllib.loads(text)
-    except ValueError as error:  # also a number with more digits than Python reads
-        raise BadConfig(f"{source} is not valid TOML: {error}") from error
-    except RecursionError as error:
-        raise BadConfig(f"{source} is not valid TOML: it is nested too deeply") from error
-    return check(values, source)
+    return check(_values(text, source), source)
 
 
 def load(path: Path) -> Config:
@@ -258,13 +259,33 @@ def load(path: Path) -> Config:
     Raises:
         BadConfig: The file cannot be read, or what parse raises.
     """
+    return check(values_in(path), str(path))
+
+
+def values_in(path: Path) -> dict[str, Any]:
+    """What a file says, whether it is allowed or not.
+
+    Raises:
+        BadConfig: The file cannot be read, or is no TOML.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark of its encoding
     except OSError as error:
-        raise BadConfig(f"{path} cannot be read: {error.strerror}") from error
+        raise BadConfig(
+            f"{path} cannot be read: {error.strerror}", hint="Name a file that can be read with --config."
+        ) from error
     except UnicodeDecodeError as error:
         raise BadConfig(f"{path} cannot be read: {error}") from error
-    return parse(text, str(path))
+    return _values(text, str(path))
+
+
+def _values(text: str, source: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except ValueError as error:  # also a number with more digits than Python reads
+        raise BadConfig(f"{source} is not valid TOML: {error}") from error
+    except RecursionError as error:
+        raise BadConfig(f"{source} is not valid TOML: it is nested too deeply") from error
 
 
 def secret_in(file: Path) -> str:
@@ -289,8 +310,17 @@ def secret_in(file: Path) -> str:
 
 def check(values: dict[str, Any], source: str) -> Config:
     """Make settings from plain values; see parse for the errors."""
+    return _checked(Config, values, source)
+
+
+def whose(values: dict[str, Any], source: str) -> Whose:
+    """The deployment that plain values mean; what else they say is not looked at."""
+    return _checked(Whose, {key: value for key, value in values.items() if key in Whose.model_fields}, source)
+
+
+def _checked(kind: type[S], values: dict[str, Any], source: str) -> S:
     try:
-        return Config.model_validate(values)
+        return kind.model_validate(values)
     except pydantic.ValidationError as error:
         raise BadConfig("\n".join(f"{source}: {_explain(dict(item))}" for item in error.errors())) from error
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import click
 
 from provision import log
-from provision.errors import BadUsage, LedgerDamaged, LedgerMoved, NothingDeployed
+from provision.errors import BadConfig, BadUsage, LedgerDamaged, LedgerMoved, NothingDeployed
 
 if TYPE_CHECKING:
-    from provision.config import Config
+    from provision.config import Config, Whose
     from provision.gcp import Gcp
     from provision.report import Report
     from state.store import Store
@@ -59,19 +59,49 @@ class Options:
         """
         from provision import config
 
-        said = {key: value for key, value in (("project", self.project), ("env", self.env)) if value is not None}
-        config.check({"project": "any-project", **said}, "the command line")
-        path = self.config or CONFIG_FILE
-        if self.config is None and not path.exists():
+        said = self._said()
+        if (path := self._file()) is None:
             return None
         settings = config.load(path)
-        for key, value in said.items():
-            if value != getattr(settings, key):
-                raise BadUsage(
-                    f"--{key} {value} contradicts {path}, which says {key} = {getattr(settings, key)!r}.",
-                    hint=f"Leave --{key} out, or name another file with --config.",
-                )
+        _must_agree(said, path, dict(settings))
         return settings
+
+    def whose(self) -> "Whose | None":
+        """Which deployment is meant, for a command that needs to know no more: what else the file says may be wrong.
+
+        Raises:
+            BadConfig: The file is no TOML and the command line names no project; or project or env are not allowed.
+            BadUsage: The command line says another project or env than the file.
+        """
+        from provision import config
+
+        said = self._said()
+        if (path := self._file()) is None:
+            return None
+        try:
+            values = config.values_in(path)
+        except BadConfig:
+            if self.project is None or not path.exists():
+                raise
+            return None
+        _must_agree(said, path, {"env": config.Whose.model_fields["env"].default, **values})
+        return config.whose({**values, **said}, str(path))
+
+    def _file(self) -> Path | None:
+        """The settings' file; None when none was named and the usual one is not there."""
+        return self.config or (CONFIG_FILE if CONFIG_FILE.exists() else None)
+
+    def _said(self) -> dict[str, str]:
+        """What the command line says in place of the file."""
+        from provision import config
+
+        said = {key: value for key, value in (("project", self.project), ("env", self.env)) if value is not None}
+        try:
+            config.whose({"project": "any-project", **said}, "the command line")
+        except BadConfig as error:
+            hint = "Type another --project or --env; docs/reference/configuration.md says what they may be."
+            raise BadUsage(str(error), hint=hint) from error
+        return said
 
     def first_settings(self, *, ask: bool) -> "Config":
         """Settings where there is no file: the local default, or the answers of the person at the terminal.
@@ -97,12 +127,12 @@ class Options:
 
         return wizard.ask(CONFIG_FILE, self.env)
 
-    def open(self, settings: "Config | None", *, make: bool = False, resume: bool = False) -> "tuple[Gcp, Store]":
+    def open(self, settings: "Whose | None", *, make: bool = False, resume: bool = False) -> "tuple[Gcp, Store]":
         """Find the project and its ledger, here or at Google.
 
         Args:
             settings: What the config file says, if there is one.
-            make: Whether what is missing to hold a ledger may be made: emulator, APIs, bucket. Needs settings.
+            make: Whether what is missing to hold a ledger may be made: emulator, APIs, bucket. Needs all settings.
             resume: Whether an emulator that was stopped may be started again.
 
         Raises:
@@ -110,10 +140,11 @@ class Options:
             BadConfig: The settings name a file that cannot be read; only who makes something needs it.
             NothingDeployed: There is no place for a ledger, and none may be made.
         """
-        from provision import bootstrap, clock
+        from provision import bootstrap, clock, config
 
-        if settings and make:
-            settings.door.client_secret()
+        made_for = settings if make and isinstance(settings, config.Config) else None
+        if made_for:
+            made_for.door.client_secret()
         gcp, now = self.clients(settings, make=make, resume=resume), clock.SystemClock()
         if self.state is not None:
             store = bootstrap.named_store(gcp, now, self.state, may_change=make)
@@ -121,10 +152,10 @@ class Options:
             return gcp, store
         project = bootstrap.find_project(gcp, now, may_change=make)
         env = self.env or (settings.env if settings else "default")
-        region = settings.region if settings and make else None
+        region = made_for.region if made_for else None
         return gcp, bootstrap.own_store(gcp, now, project, env=env, make_in=region)
 
-    def clients(self, settings: "Config | None", *, make: bool = False, resume: bool = False) -> "Gcp":
+    def clients(self, settings: "Whose | None", *, make: bool = False, resume: bool = False) -> "Gcp":
         """The clients for the project, of this machine or of Google; see open."""
         from provision.gcp import Gcp
 
@@ -148,7 +179,7 @@ class Options:
             )
         return Gcp(project or _NOT_KNOWN_YET, Credentials(emulator.token), emulator.url)  # type: ignore[no-untyped-call]  # google-auth
 
-    def _project(self, settings: "Config | None") -> str | None:
+    def _project(self, settings: "Whose | None") -> str | None:
         """Which project is meant; None when only the ledger that --state names can tell."""
         said = self.project or (settings.project if settings else None)
         if said is None and self.local and self.state is None:
@@ -178,6 +209,15 @@ class InReadingOrder(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """By name, as they were added."""
         return list(self.commands)
+
+
+def _must_agree(said: dict[str, str], path: Path, values: dict[str, Any]) -> None:
+    for key, value in said.items():
+        if key in values and value != values[key]:
+            raise BadUsage(
+                f"--{key} {value} contradicts {path}, which says {key} = {values[key]!r}.",
+                hint=f"Leave --{key} out, or name another file with --config.",
+            )
 
 
 def common(command: Callable[..., None]) -> Callable[..., None]:

@@ -90,7 +90,7 @@ def read(options: Options) -> "tuple[Store, Ledger]":
     """The ledger, and nothing is changed meanwhile."""
     from provision import session
 
-    gcp, store = options.open(options.settings())
+    gcp, store = options.open(options.whose())
     with session.reading(gcp, store) as ledger:
         return store, ledger
 

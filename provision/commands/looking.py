@@ -18,7 +18,7 @@ def drift(options: Options) -> None:
     from provision.inspect import Inspector
     from steps import PLAN
 
-    gcp, store = options.open(options.settings())
+    gcp, store = options.open(options.whose())
     with session.reading(gcp, store) as ledger:
         findings = Inspector(PLAN, gcp, ledger, clock.SystemClock()).drift()
     running.report_findings(options, findings, "No drift: everything is as it was applied.", "Put it back")
@@ -30,7 +30,7 @@ def status(options: Options) -> None:
     """Tell what is deployed, where, and who is at work on it."""
     from provision import session
 
-    gcp, store = options.open(options.settings())
+    gcp, store = options.open(options.whose())
     with session.reading(gcp, store) as ledger:
         held_by = session.holder_of(store)
     rows: dict[str, int] = {}
@@ -60,7 +60,7 @@ def token(options: Options) -> None:
     """Print a token for MLFLOW_TRACKING_TOKEN, good for an hour."""
     from provision import identity, session
 
-    gcp, store = options.open(options.settings())
+    gcp, store = options.open(options.whose())
     with session.reading(gcp, store) as ledger:
         url = session.origin_of(ledger)
         account = next((ref for ref in ledger.records if "-log-pusher@" in ref and "/iamPolicy" not in ref), None)

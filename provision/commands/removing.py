@@ -27,7 +27,7 @@ def down(
     from provision.teardown import Left, Teardown, data_at_risk, held
     from steps import PLAN
 
-    settings = options.settings()
+    settings = options.whose()
     running.must_be_rows(only, "--only")
     begun = time.monotonic()
     gcp, store = options.open(settings, resume=True)

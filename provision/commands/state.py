@@ -74,7 +74,7 @@ def history(options: Options, newest: int) -> None:
     from provision import session
     from state import history as past
 
-    gcp, store = options.open(options.settings())
+    gcp, store = options.open(options.whose())
     with session.read_only(gcp), session.in_words_of_ours(store):
         earlier = [past.read(store, serial) for serial in past.serials(store)[-newest - 1 :]]
         found = [(item.serial, item.ledger, item.trouble) for item in earlier if item]
@@ -106,7 +106,7 @@ def diff(options: Options, a: str, b: str) -> None:
     from provision import session
     from state import difference
 
-    gcp, store = options.open(options.settings())
+    gcp, store = options.open(options.whose())
     with session.read_only(gcp), session.in_words_of_ours(store):
         found = difference.between(ledgers.ledger_of(options, store, a), ledgers.ledger_of(options, store, b))
     options.report.object(**{"from": a, "to": b}, **ledgers.told(found))
@@ -122,7 +122,7 @@ def pull(options: Options, file: Path | None) -> None:
     """Write the ledger as it is, to the byte, to FILE or to standard output; a damaged one too."""
     from provision import session
 
-    gcp, store = options.open(options.settings())
+    gcp, store = options.open(options.whose())
     with session.read_only(gcp), session.in_words_of_ours(store):
         blob = store.get(LEDGER)
     if blob is None:
@@ -151,7 +151,7 @@ def restore(options: Options, serial: int, yes: bool, lock_timeout: float | None
     """
     from provision import session
 
-    gcp, store = options.open(options.settings(), resume=True)
+    gcp, store = options.open(options.whose(), resume=True)
     with session.read_only(gcp), session.in_words_of_ours(store):
         earlier = ledgers.ledger_of(options, store, str(serial))
     ledgers.replace(options, gcp, store, f"the ledger with serial {serial}", yes, lock_timeout, lambda found: earlier)
@@ -179,7 +179,7 @@ def push(options: Options, file: BinaryIO, force: bool, yes: bool, lock_timeout:
         raise BadUsage(
             str(error), hint="Nothing was touched. After mending it by hand, take its digest out."
         ) from error
-    gcp, store = options.open(options.settings(), resume=True)
+    gcp, store = options.open(options.whose(), resume=True)
 
     def checked(found: "Ledger | None") -> "Ledger":
         known = found or past.last_good(store)
@@ -263,7 +263,7 @@ def migrate(options: Options, to: str, lock_timeout: float | None) -> None:
     from provision import bootstrap, clock, session
     from state import moving
 
-    settings = options.settings()
+    settings = options.whose()
     gcp = options.clients(settings, resume=True)
     target = bootstrap.named_store(gcp, clock.SystemClock(), to, may_change=True)
     try:
@@ -296,7 +296,7 @@ def unlock(options: Options, yes: bool) -> None:
     from state.lock import look
     from state.lock import unlock as take_away
 
-    _, store = options.open(options.settings(), resume=True)
+    _, store = options.open(options.whose(), resume=True)
     with session.in_words_of_ours(store):
         locked = look(store)
         if locked is None:
@@ -317,7 +317,7 @@ def destroy(options: Options, yes: bool, lock_timeout: float | None) -> None:
     from provision import bootstrap, session
     from state import moving
 
-    gcp, store = options.open(options.settings(), resume=True)
+    gcp, store = options.open(options.whose(), resume=True)
     with session.reading(gcp, store) as ledger:
         ledgers.must_be_empty(options, store, ledger)
         ledgers.ask(options, f"This removes the ledger at {store} with its history.", "Remove it?", yes=yes)

@@ -27,7 +27,7 @@ def rollback(options: Options, to: str | None, abandon: bool, yes: bool, lock_ti
     from steps import PLAN
 
     begun = time.monotonic()
-    gcp, store = options.open(options.settings(), resume=True)
+    gcp, store = options.open(options.whose(), resume=True)
     with session.reading(gcp, store) as ledger:
         gcp.project = ledger.project
         begun_before = ledger.rollback is not None and to in {None, ledger.rollback.to}
@@ -62,7 +62,7 @@ def release(options: Options, refs: tuple[str, ...], lock_timeout: float | None)
     from provision import identity, session
     from steps import PLAN
 
-    gcp, store = options.open(options.settings(), resume=True)
+    gcp, store = options.open(options.whose(), resume=True)
     with session.reading(gcp, store) as ledger:
         gcp.project = ledger.project
         for ref in refs:

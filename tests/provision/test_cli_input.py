@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from tests.provision.conftest import folder_in
+
 GOOD = 'project = "local-mlflow"\n'
 
 BAD_SETTINGS = [
@@ -84,6 +86,46 @@ def test_a_terminal_obeys_nothing_that_was_typed(folder, words):
     assert "x1b" in told.err
 
 
+BROKEN = [
+    pytest.param(GOOD + 'regoin = "us-east1"', [], 0, "", id="another setting is wrong"),
+    pytest.param(GOOD + 'env = "staging"\nregion = 1', [], 3, "NothingDeployed", id="it means another deployment"),
+    pytest.param("region = 1", ["--project", "local-mlflow"], 0, "", id="the project is said elsewhere"),
+    pytest.param("region = 1", [], 3, "provision.toml: project is missing", id="the project is missing"),
+    pytest.param('project = "X"', [], 3, "provision.toml: project = 'X' is not allowed", id="the project is wrong"),
+    pytest.param("project = ", [], 3, "provision.toml is not valid TOML", id="no TOML"),
+    pytest.param("project = ", ["--project", "local-mlflow"], 0, "", id="no TOML, and the project is said elsewhere"),
+    pytest.param(GOOD, ["--project", "another-project"], 3, "contradicts", id="another project is said elsewhere"),
+    pytest.param(GOOD, ["--env", "staging"], 3, "contradicts", id="another env is said elsewhere"),
+]
+
+
+@pytest.fixture(scope="module")
+def deployed(shared_cloud, tmp_path_factory):
+    """A folder in which a deployment was made."""
+    shared_cloud.empty()
+    made = folder_in(tmp_path_factory.mktemp("broken") / "folder", shared_cloud)
+    made.type("up", "--local")
+    return made
+
+
+@pytest.mark.parametrize("command", ["status", "drift", "token", "state list"])
+@pytest.mark.parametrize(("text", "words", "code", "says"), BROKEN)
+def test_a_broken_file_and_who_only_looks(deployed, command, text, words, code, says):
+    """Which deployment is meant is all that they take from it; `up` is told the rest."""
+    deployed.write(text)
+
+    assert says in deployed.type(*command.split(), "--local", *words, code=code).err
+
+
+def test_a_broken_file_and_down(deployed):
+    """What is there can be taken away without mending the settings of what will not be there any more."""
+    deployed.write(GOOD + "colour = 1\n")
+    deployed.type("up", "--local", code=3)
+    deployed.type("down", "--local", "--yes")
+
+    assert deployed.type("status", "--local", "--json").json["resources"] == {}
+
+
 def test_several_bad_settings_are_all_told(folder, cloud):
     """So that nobody has to try again for each."""
     folder.write('project = "X"\nregion = "mars"\nbucket = 1\n')
@@ -111,6 +153,8 @@ def test_several_bad_settings_are_all_told(folder, cloud):
         pytest.param(["plan", "--config", "bytes.toml"], "bytes.toml cannot be read", id="a config that is no text"),
         pytest.param(["up", "--project", "My Project"], "project = 'My Project' is not allowed", id="a bad --project"),
         pytest.param(["status", "--env", "Prod!"], "env = 'Prod!' is not allowed", id="a bad --env"),
+        pytest.param(["up", "--env", "Prod!"], "\nNext: Type another --project or --env;", id="what to type instead"),
+        pytest.param(["up", "--config", "no.toml"], "\nNext: Name a file that can be", id="which file to name instead"),
     ],
 )
 def test_a_bad_command_line(folder, cloud, words, says):
