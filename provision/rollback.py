@@ -125,6 +125,8 @@ def _undo(engine: Engine, goal: Rollback, name: str, risky: dict[Ref, Contents])
         if record.ref in goal.release:
             if body := goal.release[record.ref]:
                 engine.bring(row, record.ref, body)
+            elif row.step.LEAVES:
+                left.append(Left(record.ref, row.step.LEAVES))
             engine.deeds.forget(record.ref)
         elif record.ref in goal.remove:
             if why := _reason_to_stay(record, risky):
@@ -211,7 +213,7 @@ def _removed(engine: Engine, row: Row, record: Record) -> list[Left]:
     except Stays as reason:
         engine.deeds.forget(record.ref)
         return [Left(record.ref, str(reason))]
-    return []
+    return [Left(record.ref, row.step.LEAVES)] if row.step.LEAVES else []
 
 
 def _walk(engine: Engine, needs: dict[str, tuple[str, ...]], visit: Callable[[str], None]) -> None:

@@ -6,11 +6,12 @@ from typing import Any
 
 from google.oauth2.credentials import Credentials
 
-from provision import bootstrap, session
+from provision import bootstrap, rollback, session
 from provision.config import Config
 from provision.gcp import Gcp
 from provision.inspect import Finding, Inspector
 from provision.teardown import Left, Teardown
+from state import history
 from state.journal import Journal, Pace
 from steps import PLAN
 
@@ -134,6 +135,21 @@ class Deployment:
         finally:
             self.gcp.gate = lambda method, url: None
         return stays
+
+    def rollback(self, store=None, to=None) -> tuple[rollback.Way, list[Left]]:
+        """`rollback`; returns the way that it went, and what it left."""
+        store = store or self.store()
+        self.gcp.gate = lambda method, url: getattr(store, "_live", lambda: None)()
+        try:
+            engine = self.engine(store)
+            way = rollback.way_back(PLAN, [*history.states(store), engine.ledger], to)
+            if engine.ledger.rollback is None:
+                rollback.begin(engine, way.goal)
+            left = rollback.go_back(engine)
+            engine.journal.flush()
+        finally:
+            self.gcp.gate = lambda method, url: None
+        return way, left
 
     def drift(self) -> list[Finding]:
         """`drift`."""

@@ -1,0 +1,98 @@
+"""Going back to what was before a run, by the real steps: afterwards the settings of then have nothing to do.
+
+The machines behind the emulator are off; steps, engine, journal and Google's client libraries are the real ones.
+"""
+
+from typing import Any
+
+import pytest
+from google.oauth2.credentials import Credentials
+
+from provision.config import check
+from provision.gcp import Gcp
+from tests.journey.deploy import PROJECT, Deployment
+from tests.journey.neighbours import changes, things, unlisted
+
+BASE: dict[str, Any] = {"project": PROJECT, "access": {"users": ["ada@example.com"]}}
+
+
+@pytest.fixture(scope="module")
+def gcp(shared_emulator):
+    clients = Gcp(PROJECT, Credentials("owner"), shared_emulator.url)
+    yield clients
+    clients.close()
+
+
+@pytest.fixture
+def deployment(emulator, gcp):
+    """A deployment that is up."""
+    made = Deployment(emulator, config=check(BASE, "provision.toml"), gcp=gcp)
+    made.up()
+    return made
+
+
+def reconfigured(deployment, **settings):
+    """`up` with other settings."""
+    deployment.config = check({**BASE, **settings}, "provision.toml")
+    deployment.up()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param({"access": {"users": ["grace@example.com"], "groups": ["ml@example.com"]}}, id="other people"),
+        pytest.param({"artifacts": {"noncurrent_days": 90, "soft_delete_days": 30}}, id="another bucket lifecycle"),
+        pytest.param({"database": {"tier": "db-g1-small"}}, id="a larger database"),
+        pytest.param({"server": {"memory_gb": 4.5}}, id="a new version of the server"),
+        pytest.param({"server": {"service": "tracking"}}, id="the server under another name"),
+        pytest.param({"server": {"service": "default"}}, id="the server as the default service"),
+        pytest.param(
+            {"server": {"memory_gb": 4.5}, "access": {"users": []}, "database": {"tier": "db-g1-small"}}, id="all of it"
+        ),
+    ],
+)
+def test_other_settings_are_taken_back(deployment, settings):
+    """Nothing differs, and nothing is left to do by the settings of then."""
+    before = things(deployment.emulator)
+    reconfigured(deployment, **settings)
+    changed = things(deployment.emulator)
+    deployment.rollback()
+    drift = deployment.drift()
+    deployment.config = check(BASE, "provision.toml")
+    left_to_do = changes(deployment.emulator, deployment.up)
+
+    assert changed != before
+    assert drift == []
+    assert left_to_do == []
+
+
+def test_a_first_run_is_undone(emulator, gcp):
+    """But for what Google lets nobody delete."""
+    deployment = Deployment(emulator, config=check(BASE, "provision.toml"), gcp=gcp)
+    before = things(emulator)
+    deployment.up()
+    _, left = deployment.rollback()
+
+    assert deployment.ledger().records == {}
+    assert [
+        ref for ref in unlisted(before, things(emulator), left) if "@appspot" not in ref and "/apps/" not in ref
+    ] == []
+
+
+def test_a_password_that_was_destroyed_stays_replaced(deployment):
+    """It is told beforehand, and the server, which was made for the new one, stays as it is."""
+    (version,) = [ref for ref, record in deployment.ledger().records.items() if record.step == "secret_version"]
+    deployment.gcp.secrets.destroy_secret_version(name=version)
+    deployment.up()
+    way, _ = deployment.rollback()
+    drift = deployment.drift()
+
+    assert list(way.lost) == [version]
+    assert {record.step for ref, record in deployment.ledger().records.items() if ref in way.stays} >= {
+        "secret_version",
+        "server",
+        "sql_user",
+        "traffic",
+    }
+    assert drift == []
+    assert changes(deployment.emulator, deployment.up) == []
