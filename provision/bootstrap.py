@@ -131,6 +131,7 @@ def named_store(gcp: Gcp, clock: Clock, state: str, *, may_change: bool) -> Stor
     """Open the place where the user says that the ledger lies: ``gs://BUCKET/PREFIX``, or a path of a file.
 
     Raises:
+        BadUsage: No bucket is named.
         NothingDeployed: The bucket does not exist, or Cloud Storage is off and may not be switched on.
     """
     if not state.startswith("gs://"):
@@ -138,10 +139,12 @@ def named_store(gcp: Gcp, clock: Clock, state: str, *, may_change: bool) -> Stor
     import google.api_core.exceptions
 
     name, _, prefix = state.removeprefix("gs://").partition("/")
+    if not name:
+        raise errors.BadUsage(f"{state} names no bucket.", hint="Type gs://BUCKET/PREFIX.")
 
     def look() -> None:
         try:
-            list(gcp.storage.list_blobs(name, prefix=prefix, max_results=1, timeout=20))
+            list(gcp.storage.list_blobs(name, prefix=prefix, max_results=1, retry=None, timeout=20))
         except google.api_core.exceptions.NotFound as error:
             hint = "Make the bucket, or leave --state out: up then makes one for the project."
             raise errors.NothingDeployed(f"gs://{name} does not exist.", hint=hint) from error

@@ -153,6 +153,8 @@ def test_several_bad_settings_are_all_told(folder, cloud):
         pytest.param(["plan", "--config", "bytes.toml"], "bytes.toml cannot be read", id="a config that is no text"),
         pytest.param(["up", "--project", "My Project"], "project = 'My Project' is not allowed", id="a bad --project"),
         pytest.param(["status", "--env", "Prod!"], "env = 'Prod!' is not allowed", id="a bad --env"),
+        pytest.param(["up", "--state", "gs://"], "gs:// names no bucket", id="a state without a bucket"),
+        pytest.param(["status", "--state", "gs:///ledger"], "gs:///ledger names no bucket", id="only a prefix"),
         pytest.param(["up", "--env", "Prod!"], "\nNext: Type another --project or --env;", id="what to type instead"),
         pytest.param(["up", "--config", "no.toml"], "\nNext: Name a file that can be", id="which file to name instead"),
     ],
