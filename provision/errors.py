@@ -76,6 +76,13 @@ class ProjectNotUsable(ProvisionError):
     hint = "Check the project id and that your account may see the project (resourcemanager.projects.get)."
 
 
+class NetworkNotUsable(ProvisionError):
+    """The network or the subnet that the settings name is not there, or not as it has to be; nothing was touched."""
+
+    exit_code = 5
+    hint = "Correct network.name, network.subnet or region in provision.toml, or leave both out to have a network made."
+
+
 class StateBucketTaken(ProvisionError):
     """The bucket that would hold the ledger belongs to somebody else."""
 

@@ -6,12 +6,42 @@ https://cloud.google.com/vpc/docs/private-google-access
 from collections.abc import Sequence
 
 from provision import operations
+from provision.config import Config
 from provision.deployment import Deployment
+from provision.errors import NetworkNotUsable
 from provision.gcp import Gcp
 from provision.step import Body, Change, FactBook, Operation, Ref, by_description, immutable, no_contents, no_facts
 from steps import _names, network
 
 LEAVES: str | None = None
+
+ACCESS = "privateIpGoogleAccess"
+
+
+def must_be_usable(gcp: Gcp, config: Config) -> None:
+    """Make sure of a network that was there before us, for it is only used after a quarter of an hour.
+
+    Raises:
+        NetworkNotUsable: It or its subnet is missing, elsewhere, or without Private Google Access.
+    """
+    project, region, name, subnet = config.project, config.region, config.network.name, config.network.subnet
+    if name is None or subnet is None:
+        return
+    found = gcp.compute.networks().list(project=project, filter=f"name={name}").execute().get("items", [])
+    if not found:
+        raise NetworkNotUsable(f"network.name = {name!r}: project {project} has no network of this name")
+    places = [link.split("/") for link in found[0].get("subnetworks", [])]  # .../regions/REGION/subnetworks/NAME
+    if not any((place[-3], place[-1]) == (region, subnet) for place in places):
+        held = ", ".join(sorted(f"{place[-1]} in {place[-3]}" for place in places)) or "none"
+        raise NetworkNotUsable(
+            f"network.subnet = {subnet!r}: network {name} has no subnet of this name in {region}; it has: {held}"
+        )
+    if not gcp.compute.subnetworks().get(project=project, region=region, subnetwork=subnet).execute().get(ACCESS):
+        raise NetworkNotUsable(
+            f"network.subnet = {subnet!r}: it has no Private Google Access, the server's only way to Google's APIs",
+            hint="Have it switched on: "
+            f"gcloud compute networks subnets update {subnet} --region={region} --enable-private-ip-google-access",
+        )
 
 
 def name(deployment: Deployment) -> str:

@@ -45,6 +45,7 @@ def up(
     settings = options.settings() or options.first_settings(ask=True)
     running.must_be_rows(only, "--only")
     running.must_be_rows(settings.protect, "protect:")
+    running.must_have_its_network(options, settings, make=True)
     begun = time.monotonic()
     gcp, store = options.open(settings, make=True)
     known = session.ledger_at(store)
@@ -110,6 +111,7 @@ def plan(options: Options) -> None:
     from steps import PLAN
 
     settings = options.settings() or options.first_settings(ask=False)
+    running.must_have_its_network(options, settings)
     now = clock.SystemClock()
     gcp, ledger = options.clients(settings), None
     with contextlib.suppress(NothingDeployed):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from provision.errors import BadUsage, Interrupted, NothingDeployed
+from provision.errors import ApiDisabled, BadUsage, Interrupted, NothingDeployed
 from provision.options import Options
 
 if TYPE_CHECKING:
@@ -57,6 +57,29 @@ def changing(
         progress.shown(engine, live=is_watched(options)),
     ):
         yield engine
+
+
+def must_have_its_network(options: Options, settings: "Config", *, make: bool = False) -> None:
+    """Look at the network that the settings name, if they name one, before anything is changed for its sake.
+
+    Args:
+        options: What was typed.
+        settings: The settings.
+        make: Whether an emulator may be started to be asked.
+
+    Raises:
+        NetworkNotUsable: See steps.subnet.
+    """
+    from provision import clock
+    from provision.patience import Patience
+    from steps import subnet
+
+    if settings.network.name is None:
+        return
+    gcp = options.clients(settings, make=make)
+    # Where Compute Engine is off there is no network to be looked at; the one named default comes with it.
+    with contextlib.suppress(ApiDisabled):
+        Patience(gcp, clock.SystemClock()).with_("looking at the network", lambda: subnet.must_be_usable(gcp, settings))
 
 
 @contextlib.contextmanager

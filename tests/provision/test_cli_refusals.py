@@ -116,6 +116,26 @@ def test_what_is_not_ours_or_cannot_be(folder, cloud, circumstance, error, says)
     assert told.err.count("\nNext: ") == 1
 
 
+@pytest.mark.parametrize("command", ["up", "plan"])
+def test_a_network_that_is_not_there(folder, cloud, command):
+    """Told before anything is made for its sake, the place of the ledger too; not after a quarter of an hour."""
+    folder.write(f'project = "{PROJECT}"\nnetwork = {{ name = "corporate", subnet = "data" }}\n')
+    told = folder.type(command, "--local", code=5)
+
+    assert told.err.startswith("NetworkNotUsable: network.name = 'corporate': ")
+    assert cloud.writes() == []
+    assert cloud.google("GET", "storage.googleapis.com/storage/v1/b", project=PROJECT).get("items", []) == []
+
+
+def test_a_network_where_compute_engine_is_off(folder, cloud):
+    """There is none to be looked at: the one named default comes when the API is switched on."""
+    cloud.empty(services=[])
+    folder.write(f'project = "{PROJECT}"\nnetwork = {{ name = "default", subnet = "default" }}\n')
+    told = folder.type("plan", "--local", code=2)
+
+    assert "NetworkNotUsable" not in told.err
+
+
 def test_plan_tells_beforehand_what_is_not_ours(folder, cloud):
     """So that nobody has to run into it."""
     strangers_network(cloud)

@@ -3,9 +3,10 @@
 import pytest
 
 from provision import operations
-from provision.errors import StillInUse
-from steps import PLAN, _connections
+from provision.errors import NetworkNotUsable, StillInUse
+from steps import PLAN, _connections, subnet
 from tests.conftest import NUMBER, PROJECT
+from tests.steps.deployments import deployment
 
 EXISTING = {"network": {"name": "corporate", "subnet": "data"}}
 ROWS = ("service_accounts", "project_roles", "network", "subnet", "peering_range", "peering", "sql_instance")
@@ -25,6 +26,40 @@ def bench(bench_for):
     subnets = bench.gcp.compute.subnetworks()
     wait(bench, "compute", subnets.insert(project=PROJECT, region="europe-west1", body=subnet))
     return bench
+
+
+def switch_on_access(bench):
+    """Private Google Access, on the subnet that is there."""
+    where = {"project": PROJECT, "region": "europe-west1", "subnetwork": "data"}
+    asked = bench.gcp.compute.subnetworks().setPrivateIpGoogleAccess(**where, body={"privateIpGoogleAccess": True})
+    wait(bench, "compute", asked)
+
+
+def test_a_network_that_can_be_used(bench):
+    """Nothing is said of it, nor where none is named."""
+    switch_on_access(bench)
+    subnet.must_be_usable(bench.gcp, bench.deployment.config)
+    subnet.must_be_usable(bench.gcp, deployment().config)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        pytest.param({"name": "corporat"}, "project test-project-1 has no network of this name", id="no such network"),
+        pytest.param({"subnet": "date"}, "in europe-west1; it has: data in europe-west1$", id="no such subnet"),
+        pytest.param({"region": "us-east1"}, "in us-east1; it has: data in europe-west1$", id="another region"),
+        pytest.param({"name": "empty"}, "network empty has no subnet .* it has: none$", id="of another network"),
+        pytest.param({}, "no Private Google Access", id="no way to Google's APIs"),
+    ],
+)
+def test_a_network_that_cannot_be_used(bench, settings, says):
+    """Told with what there is, so that a wrong letter is seen."""
+    body = {"name": "empty", "autoCreateSubnetworks": False}
+    wait(bench, "compute", bench.gcp.compute.networks().insert(project=PROJECT, body=body))
+    region = {"region": settings["region"]} if "region" in settings else {}
+    network = EXISTING["network"] | {key: value for key, value in settings.items() if key != "region"}
+    with pytest.raises(NetworkNotUsable, match=says):
+        subnet.must_be_usable(bench.gcp, deployment(network=network, **region).config)
 
 
 def connect(bench, *ranges):
