@@ -231,7 +231,7 @@ def rebuild(options: Options, deployment: str | None, force: bool, lock_timeout:
                 f"There is a good ledger at {store}, with serial {there.serial}.",
                 hint="It tells more than can be found out; --force makes it anew all the same, and keeps it.",
             )
-        with session.read_only(gcp):
+        with session.read_only(gcp, but=store):
             return made.ledger()
 
     with session.read_only(gcp):
@@ -314,20 +314,29 @@ def unlock(options: Options, yes: bool) -> None:
 @takes_turns
 def destroy(options: Options, yes: bool, lock_timeout: float | None) -> None:
     """Remove an empty ledger, its history and logs, and the bucket that was made for it if nothing else is in it."""
-    from provision import bootstrap, session
+    from provision import bootstrap, clock, session
     from state import moving
 
-    gcp, store = options.open(options.whose(), resume=True)
-    with session.reading(gcp, store) as ledger:
-        ledgers.must_be_empty(options, store, ledger)
-        ledgers.ask(options, f"This removes the ledger at {store} with its history.", "Remove it?", yes=yes)
-    with ledgers.holding(options, gcp, store, lock_timeout, logged=False) as held:
-        ledgers.must_be_empty(options, store, held.journal.ledger)
-        moving.clear(store)
+    whose, now = options.whose(), clock.SystemClock()
+    gcp, store = options.open(whose, resume=True)
+    try:
+        with session.reading(gcp, store) as ledger:
+            ledgers.must_be_empty(options, store, ledger)
+        what = "the ledger"
+    except LedgerMoved as error:
+        what = f"the signpost to {error.to}"
+    ledgers.ask(options, f"This removes {what} at {store}, with the history there.", "Remove it?", yes=yes)
+    if what == "the ledger":
+        with ledgers.holding(options, gcp, store, lock_timeout, logged=False) as held:
+            ledgers.must_be_empty(options, store, held.journal.ledger)
+            moving.clear(store)
+    else:
+        with session.in_words_of_ours(store), session.leased(store, session.new_run(now), lock_timeout):
+            moving.clear(store)
     gone = None
     if options.state is None:
-        project = bootstrap.Project(ledger.project, ledger.project_number)
-        gone = bootstrap.remove_own_bucket(gcp, project, ledger.env)
+        project = bootstrap.find_project(gcp, now, may_change=False)
+        gone = bootstrap.remove_own_bucket(gcp, project, options.env or (whose.env if whose else "default"))
     options.report.object(removed=str(store), bucket_removed=gone)
     options.report.line(f"Removed {store}.")
     if gone is False:

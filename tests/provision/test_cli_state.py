@@ -1,8 +1,10 @@
 """`state ...` over a deployment that stands: looking into the ledger, putting earlier ones back, moving and removing it."""
 
+import base64
 import json
 
 import pytest
+import requests
 from click.testing import CliRunner
 
 from provision.cli import cli
@@ -126,12 +128,27 @@ def test_pull_gives_the_very_bytes(deployed, shared_cloud):
     assert "python -m provision state push copy.json --local" in told.out
 
 
+def test_no_secret_is_in_what_lies_beside_the_ledger(deployed, shared_cloud):
+    """Nor in the ledger: the password is in Secret Manager and nowhere else."""
+    (version,) = [ref for ref in json.loads(state(deployed, "show").out)["records"] if "/versions/1" in ref]
+    payload = shared_cloud.google("GET", f"secretmanager.googleapis.com/v1/{version}:access")["payload"]["data"]
+    password = base64.b64decode(payload)
+    path = objects_path(shared_cloud)
+    texts = [
+        requests.get(
+            f"{shared_cloud.url}/{path}/{name.replace('/', '%2F')}", params={"alt": "media"}, timeout=10
+        ).content
+        for name in objects(shared_cloud)
+    ]
+
+    assert len(texts) == 4
+    assert [text for text in texts if password in text] == []
+
+
 def test_every_run_leaves_a_log(deployed, shared_cloud):
     """Beside the ledger, one JSON object a line, the details too, though they were not shown."""
     logs = [name for name in objects(shared_cloud) if name.startswith("default/runs/")]
     path = f"{objects_path(shared_cloud)}/{logs[-1].replace('/', '%2F')}"
-    import requests
-
     lines = requests.get(f"{shared_cloud.url}/{path}", params={"alt": "media"}, timeout=10).text.splitlines()
     events = [json.loads(line) for line in lines]
 

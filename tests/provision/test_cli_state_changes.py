@@ -245,6 +245,16 @@ class TestDestroy:
         assert folder.type("drift", "--local", "--env", "prod").code == 0
         assert folder.type("state", "list", "--local", "--env", "prod", "--json").json["records"]
 
+    def test_a_signpost_goes_too(self, folder, cloud):
+        """The ledger itself is elsewhere, and stays."""
+        folder.type("up", "--local")
+        state(folder, "migrate", "--to", "./here.json", place=())
+        told = state(folder, "destroy", "--yes", "--json", place=()).json
+
+        assert told["bucket_removed"] is True
+        assert NETWORK in ledger_in(folder, "here.json").records
+        assert "holds no ledger" in folder.type("status", "--local", code=3).err
+
     def test_a_file_goes_with_what_lies_beside_it(self, lived):
         """History and logs too."""
         state(lived, "destroy", "--yes")
@@ -287,6 +297,28 @@ class TestRebuild:
         assert "--force makes it anew all the same, and keeps it." in refused
         assert [item["serial"] for item in after] == [before[0]["serial"], before[0]["serial"] + 1]
         assert (after[1]["added"], after[1]["removed"]) == ([], [])
+
+    def test_a_damaged_ledger_without_a_history(self, folder, cloud):
+        """There is nothing to put back, so it is made anew; the damaged one is kept."""
+        folder.type("up", "--local", *STATE)
+        folder.write((folder.path / "ledger.json").read_text()[:1000], "ledger.json")
+        told = folder.type("status", "--local", *STATE, "--project", PROJECT, code=3).err
+        state(folder, "rebuild", place=(*STATE, "--project", PROJECT, "--env", "default"))
+
+        assert "or make it anew: state rebuild" in told
+        folder.type("drift", "--local", *STATE)
+        assert [path.name for path in (folder.path / "ledger.json.history").iterdir()] == ["00000001.json"]
+
+    def test_nothing_is_rebuilt_while_another_run_is_at_work(self, folder, cloud):
+        """It waits for the lease like any other run."""
+        folder.type("up", "--local", *STATE)
+        (folder.path / "ledger.json").unlink()
+        holder = Holder(owner="o", who="user:grace@example.com", host="far-away", pid=7, run="r", doing="the database")
+        FileStore(folder.path / "ledger.json").put("lease.json", holder.written(), 0)
+        told = state(folder, "rebuild", "--lock-timeout", "0", place=(*STATE, "--project", PROJECT), code=4).err
+
+        assert "LockedByAnotherRun: " in told
+        assert not (folder.path / "ledger.json").exists()
 
     def test_where_nothing_was_deployed(self, folder, cloud):
         """There is nothing to be found, and nothing is made."""

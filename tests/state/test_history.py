@@ -70,6 +70,18 @@ def test_a_run_that_can_leave_no_snapshot_does_not_begin(memory, runs, new_ledge
     assert memory.get("ledger.json").data == first
 
 
+def test_a_run_that_died_between_the_snapshot_and_its_save(memory, runs, new_ledger):
+    """The next one finds the same ledger, and the snapshot of it."""
+    first = runs("run-1", new_ledger)
+    memory.plan.extend(["ok", *["unsent"] * 8])
+    with pytest.raises(NotSaved, match="ledger"):
+        runs("run-2", new_ledger)
+    memory.plan.clear()
+    runs("run-3", new_ledger)
+
+    assert [found.data for found in history.snapshots(memory)] == [first]
+
+
 def test_a_ledger_that_was_put_back_by_hand_is_kept_beside_the_one_of_its_serial(memory, runs, new_ledger):
     """Two files may call themselves the second; none is lost, and serials go on after both."""
     first = runs("run-1", new_ledger)
