@@ -1,5 +1,6 @@
 """Where commands are typed: each is one process, made of the parts that the command line itself puts together."""
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -8,11 +9,13 @@ from typing import Any
 from google.oauth2.credentials import Credentials
 
 from provision import bootstrap, identity, inspect, session
+from provision import rollback as way
 from provision.config import check
 from provision.engine import Engine
 from provision.gcp import Gcp
 from provision.inspect import Finding, Inspector
 from provision.teardown import Left, Teardown
+from state import history
 from state.events import EventLog
 from state.journal import Journal, Pace
 from state.ledger import Ledger
@@ -31,15 +34,20 @@ class Console:
     Args:
         cloud: Where it is deployed.
         ids: Id and salt that a first ledger gets, so that equal runs give equal names.
+        changed_by: The run that made the change from which there is a way back.
+        left: What `down` or `rollback` has left.
+        found: What `drift` has found.
     """
 
     cloud: Cloud
     ids: tuple[str, str] = ("0d0d0d0d", "s4lt")
+    changed_by: str = ""
     left: list[Left] = field(default_factory=list)
     found: list[Finding] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.gcp = Gcp(PROJECT, Credentials("owner"), self.cloud.url)
+        self._runs = itertools.count()
         sleep = self.cloud.clock.sleep
         # One row at a time, and no thread of the log's own, so that the points of one run are the points of the next.
         self._parts = session.Parts(
@@ -47,7 +55,7 @@ class Console:
             journal=partial(Journal, sleep=sleep),
             events=partial(EventLog, background=False),
             engine=partial(Engine, workers=1),
-            name=lambda clock: f"{clock.now():%Y%m%dT%H%M%SZ}-{self.ids[1]}",
+            name=lambda clock: f"{clock.now():%Y%m%dT%H%M%SZ}-{next(self._runs):05}",
         )
 
     def up(self, **settings: Any) -> None:
@@ -80,11 +88,20 @@ class Console:
         with session.reading(self.gcp, store) as ledger:
             self.gcp.project = ledger.project
 
-        def initial() -> Ledger:
-            raise AssertionError("there is a ledger")
-
-        with self._changing(store, initial) as engine:
+        with self._changing(store, _there_must_be_one) as engine:
             self.left = Teardown(engine, "n3xt", delete_data=True).run()
+
+    def rollback(self, to: str | None = None) -> None:
+        store = self._store()
+        with session.reading(self.gcp, store) as ledger:
+            self.gcp.project = ledger.project
+            goes_on = ledger.rollback is not None and to in {None, ledger.rollback.to}
+            if not goes_on:
+                to = way.way_back(PLAN, [*history.states(store), ledger], to).goal.to
+        with self._changing(store, _there_must_be_one) as engine:
+            if not goes_on:
+                way.begin(engine, way.way_back(PLAN, [*history.states(store), engine.ledger], to).goal)
+            self.left = way.go_back(engine)
 
     def ledger(self) -> Ledger | None:
         return session.ledger_at(self._store())
@@ -107,3 +124,7 @@ class Console:
             pace=Pace(burst=1_000_000),
             parts=self._parts,
         )
+
+
+def _there_must_be_one() -> Ledger:
+    raise AssertionError("there is a ledger")

@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
+from provision import log
 from tests.crash import portrait
 from tests.crash.proof import Verdict
 from tests.journey.neighbours import NO_THINGS
@@ -38,15 +39,15 @@ class Folder:
             cwd=self.path,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.PIPE,
             text=True,
         )
 
     def type(self, *words: str) -> tuple[int, str]:
-        """Type a command and wait for its end; its exit code, and what it said."""
+        """Type a command and wait for its end; its exit code, and what it printed, or why it failed."""
         process = self.start(*words)
-        said, _ = process.communicate(timeout=PATIENCE)
-        return process.returncode, said
+        printed, told = process.communicate(timeout=PATIENCE)
+        return process.returncode, f"{printed}{told}" if process.returncode else printed
 
     def census(self) -> collections.Counter[str]:
         """How many things of each kind there are."""
@@ -68,7 +69,7 @@ class Folder:
         """What the command of this name tells."""
         code, said = self.type("status", "--json")
         assert code == 0, said
-        return json.loads(said.splitlines()[-1])
+        return json.loads(said)
 
 
 def play(shard: int, of: int, folder: Path) -> None:
@@ -141,5 +142,5 @@ def _problems(folder: Folder, expected: collections.Counter[str]) -> list[str]:
         code, said = folder.type(*words)
         if code:
             problems.append(f"{' '.join(words)} ended with {code}: {said}")
-    left = sorted(name for name in folder.marked(status["deployment"]) if "placeholder" not in name)
-    return problems + [f"{name} is still there after down" for name in left]
+    left = sorted(name for name in folder.marked(status["deployment"]) if log.short(name) not in said)
+    return problems + [f"{name} is still there after down, which does not tell so" for name in left]

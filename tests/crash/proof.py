@@ -93,9 +93,11 @@ class Proof:
                 self._process(scenario, ids)
                 self._wire.record = False
                 requests, waits, once = self._wire.seen, self._cloud.clock.monotonic() - since, self._sound(scenario)
+                project = portrait.of_project(self._cloud)
                 self._process(scenario, ids)
                 ledger = self._console.ledger()
                 assert ledger is not None
+                assert portrait.of_project(self._cloud) == project, "the same command again changed something"
                 ends[ledger.deployment] = (once, self._end(ledger))
             self._undisturbed[name] = Undisturbed(requests, ends, waits)
         return self._undisturbed[name]

@@ -88,6 +88,22 @@ def _breaks(console: Console) -> None:
     policies.setIamPolicy(resource=resource, body={"policy": {"bindings": []}}).execute()
 
 
+def _changes(console: Console) -> None:
+    console.up(**OTHER_SETTINGS)
+
+
+def _has_changed(console: Console) -> None:
+    _changes(console)
+    ledger = console.ledger()
+    assert ledger is not None
+    console.changed_by = ledger.run
+
+
+def _goes_back(console: Console) -> None:
+    """To before the run that made the change, by its name: without one, a second time would go forth again."""
+    console.rollback(to=console.changed_by)
+
+
 def _looks_and_mends(console: Console) -> None:
     console.drift()
     console.up()
@@ -98,16 +114,16 @@ BEGINNINGS = {
     "a project of others": Beginning(None, _others_come),
     "deployed": Beginning("an empty project", Console.up),
     "deployed among others": Beginning("a project of others", Console.up),
+    "changed": Beginning("deployed among others", _has_changed),
     "damaged": Beginning("deployed among others", _breaks),
 }
 
 SCENARIOS = {
     "up": Scenario("`up` in an empty project", "an empty project", Console.up),
     "up-among-others": Scenario("`up` where others are at work", "a project of others", Console.up),
-    "change": Scenario(
-        "`up` with other settings", "deployed among others", lambda console: console.up(**OTHER_SETTINGS)
-    ),
+    "change": Scenario("`up` with other settings", "deployed among others", _changes),
     "repair": Scenario("`drift`, then `up`, after damage", "damaged", _looks_and_mends),
+    "rollback": Scenario("`rollback` of a change", "changed", _goes_back),
     "down": Scenario("`down`", "deployed", Console.down, converges=False),
     "down-among-others": Scenario(
         "`down` where others are at work", "deployed among others", Console.down, converges=False

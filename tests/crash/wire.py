@@ -97,9 +97,8 @@ class Wire:
 
     def _pass(self, request: requests.PreparedRequest, send: Send) -> requests.Response:
         # The lease's signs of life come by the clock on the wall, and Cloud Storage's library asks now and then, in a
-        # thread of its own, whether a bucket is there that it wants to name in a trace. Neither comes at a fixed point.
-        thread = threading.current_thread()
-        counted = thread is threading.main_thread() or thread.name.startswith("walk")
+        # thread without a name, whether a bucket is there that it wants to name in a trace. Neither comes at a fixed point.
+        counted = not threading.current_thread().name.startswith(("lease", "Thread-"))
         if self.dead:
             raise Death if counted else ConnectionError("the process is dead")
         if not counted or "/emulator/" in str(request.url):
