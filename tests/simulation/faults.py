@@ -80,5 +80,5 @@ def draw(random, *, deadly=True):
 
 
 def _some_call(random):
-    """The number of a call: early ones as often as late ones."""
-    return int(2 ** random.uniform(0, 7.5))
+    """The number of a call: early ones as often as late ones, and the very first ones more often still."""
+    return random.randint(2, 6) if random.random() < 0.15 else int(2 ** random.uniform(0, 7.5))
