@@ -20,7 +20,7 @@ def test_the_first_up_asks_and_goes_on(unknown):
         ("must match ^[a-z][a-z0-9-]", None),
         ("Project id: ", "acme-ml-prod"),
         ("Region [europe-west1]: ", "mars"),
-        ("mars has no App Engine flexible; it must be one of", None),
+        ("region = 'mars' is not allowed: it has no App Engine flexible", None),
         ("Region [europe-west1]: ", "us-central1"),
         ("E-mail of whom users ask for access (empty for none): ", "nobody"),
         ("support_email = 'nobody' is not allowed", None),
