@@ -452,7 +452,7 @@ def test_an_oauth_client_of_the_users_own(deploying, emulator, tmp_path):
         settled(deployment)
         ledgers.append(deployment.store().get("ledger.json").data)
         file.unlink()
-        with pytest.raises(BadConfig, match="client-secret cannot be read") as refused:
+        with pytest.raises(BadConfig, match="client-secret' cannot be read") as refused:
             deployment.up()
         managed = reconfigured(deployment)
         settled(deployment)
