@@ -23,6 +23,8 @@ NOW = "now"
 """What the current ledger is called among the serials."""
 
 _SIGNS = (("+", "added"), ("~", "changed"), ("-", "removed"))
+_OF_DEEDS = ("done.at", "done.serial", "done.before", "done.after", "done.operation")
+"""What people need not see: the same once more, or when it was."""
 _NAMED = 3
 """How many refs of a kind are named in one line."""
 
@@ -189,6 +191,8 @@ def show(options: Options, found: "Difference") -> None:
     for ref, fields in [*found.changed.items(), *([("the ledger itself", found.general)] if found.general else [])]:
         options.report.line(f"  ~ {short(ref)}")
         for field in fields:
+            if field.path.startswith(_OF_DEEDS):
+                continue
             options.report.line(f"      {field.path}: {json.dumps(field.before)} -> {json.dumps(field.after)}")
 
 

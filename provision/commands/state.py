@@ -43,7 +43,7 @@ def show(options: Options, ref: str | None) -> None:
 @state.command(name="list")
 @common
 def list_(options: Options) -> None:
-    """List what the ledger holds: every resource with its step and its marks."""
+    """List every resource with its step and its marks."""
     from provision.log import short
 
     records = [record for _, record in sorted(ledgers.read(options)[1].records.items())]
@@ -70,7 +70,10 @@ def list_(options: Options) -> None:
 @common
 @click.option("-n", "--newest", type=click.IntRange(min=1), default=20, show_default=True, help="How many to list.")
 def history(options: Options, newest: int) -> None:
-    """List the ledgers that there were, newest last: each as it was before a run."""
+    """List the ledgers that there were, newest last.
+
+    Each is as a run has found it; the last one is the current one.
+    """
     from provision import session
     from state import history as past
 
@@ -102,7 +105,10 @@ def history(options: Options, newest: int) -> None:
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B", default=ledgers.NOW)
 def diff(options: Options, a: str, b: str) -> None:
-    """Tell what differs between the ledgers with the serials A and B; "now" is the current one."""
+    """Tell what differs between two ledgers.
+
+    A and B are serials; "now" is the current one. With --json, who did what when is told too.
+    """
     from provision import session
     from state import difference
 
@@ -119,7 +125,10 @@ def diff(options: Options, a: str, b: str) -> None:
 @common
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False), required=False)
 def pull(options: Options, file: Path | None) -> None:
-    """Write the ledger as it is, to the byte, to FILE or to standard output; a damaged one too."""
+    """Write the ledger to FILE or to standard output.
+
+    It is the very bytes, of a damaged ledger too.
+    """
     from provision import session
 
     gcp, store = options.open(options.whose())
@@ -145,9 +154,10 @@ def pull(options: Options, file: Path | None) -> None:
 @yes
 @takes_turns
 def restore(options: Options, serial: int, yes: bool, lock_timeout: float | None) -> None:
-    """Put the ledger with this serial in the place of the current one, which is kept.
+    """Put an earlier ledger in the place of the current one.
 
-    The cloud is not touched: the next drift, up or down compares with what the ledger then says.
+    What is replaced is kept. The cloud is not touched: the next drift, up or down compares with what the ledger then
+    says.
     """
     from provision import session
 
@@ -164,9 +174,10 @@ def restore(options: Options, serial: int, yes: bool, lock_timeout: float | None
 @yes
 @takes_turns
 def push(options: Options, file: BinaryIO, force: bool, yes: bool, lock_timeout: float | None) -> None:
-    """Put the ledger in FILE in the place of the current one, which is kept; "-" is standard input.
+    """Put the ledger in FILE in the place of the current one.
 
-    It must be of the same deployment and project. The cloud is not touched.
+    It must be of the same deployment and project; "-" is standard input. What is replaced is kept. The cloud is not
+    touched.
     """
     from provision import session
     from state import errors as state_errors
@@ -207,7 +218,7 @@ def push(options: Options, file: BinaryIO, force: bool, yes: bool, lock_timeout:
 @click.option("--force", is_flag=True, help="Also where there is a good ledger, which is kept in the history.")
 @takes_turns
 def rebuild(options: Options, deployment: str | None, force: bool, lock_timeout: float | None) -> None:
-    """Make a lost ledger anew, from what carries our mark in the project.
+    """Make a lost ledger anew, from what carries our mark.
 
     Nothing in the cloud is changed. Use the settings file that was applied last, if there is one.
     """
@@ -256,9 +267,10 @@ def rebuild(options: Options, deployment: str | None, force: bool, lock_timeout:
 @click.option("--to", metavar="PLACE", required=True, help="The new place: gs://BUCKET/PREFIX or ./file.json.")
 @takes_turns
 def migrate(options: Options, to: str, lock_timeout: float | None) -> None:
-    """Move the ledger to another place, with its history and the logs of all runs.
+    """Move the ledger to another place.
 
-    Every command that looks for it in the old place is told where it went.
+    Its history and the logs of all runs go with it. Every command that looks for it in the old place is told where it
+    went.
     """
     from provision import bootstrap, clock, session
     from state import moving
@@ -291,7 +303,10 @@ def migrate(options: Options, to: str, lock_timeout: float | None) -> None:
 @common
 @yes
 def unlock(options: Options, yes: bool) -> None:
-    """Take the lease away from a run that holds it; hardly ever needed, since that of a dead run runs out."""
+    """Take the lease away from a run that holds it.
+
+    Hardly ever needed: that of a dead run runs out by itself.
+    """
     from provision import session
     from state.lock import look
     from state.lock import unlock as take_away
@@ -313,7 +328,10 @@ def unlock(options: Options, yes: bool) -> None:
 @yes
 @takes_turns
 def destroy(options: Options, yes: bool, lock_timeout: float | None) -> None:
-    """Remove an empty ledger, its history and logs, and the bucket that was made for it if nothing else is in it."""
+    """Remove an empty ledger with all that lies beside it.
+
+    The bucket that was made for it goes too, if nothing else is in it.
+    """
     from provision import bootstrap, clock, session
     from state import moving
 

@@ -48,6 +48,15 @@ def test_every_command_tells_what_it_does(command):
         assert option in told.output
 
 
+def test_they_are_listed_in_lines_that_are_not_cut_off():
+    """In the order of their use."""
+    told = CliRunner().invoke(cli, ["state", "--help"], terminal_width=80)
+    lines = told.output.partition("Commands:\n")[2].splitlines()
+
+    assert [line.split()[0] for line in lines] == list(COMMANDS)
+    assert not [line for line in lines if line.endswith("...")]
+
+
 def test_the_ledger_is_shown_whole_or_record_by_record(deployed):
     """By the full name or by an end that only one has; the same with and without --json."""
     whole = json.loads(state(deployed, "show").out)
@@ -102,6 +111,7 @@ def test_what_differs_is_told_field_by_field(deployed):
 
     assert {"path": "body.settings.dataDiskSizeGb", "before": "10", "after": "20"} in changed
     assert '      body.settings.dataDiskSizeGb: "10" -> "20"' in said
+    assert "done.before" not in said
     assert state(deployed, "diff", str(last), "now").out == "They do not differ.\n"
     assert "neither a serial nor 'now'" in state(deployed, "diff", "yesterday", code=3).err
     assert "no ledger with serial 999" in state(deployed, "diff", "999", code=3).err
