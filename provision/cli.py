@@ -1,5 +1,6 @@
 """The command line, and the one place that catches errors."""
 
+import contextlib
 import os
 import platform
 import signal
@@ -10,7 +11,7 @@ from typing import NoReturn
 
 import click
 
-from provision import __version__, log
+from provision import __version__, interrupts, log
 from provision.commands import looking, making, removing, state, undoing
 from provision.errors import BadUsage, Defect, FileTrouble, Interrupted, NotSignedIn, ProvisionError
 from provision.options import InReadingOrder
@@ -44,7 +45,7 @@ for command in (
 
 def main(prog_name: str | None = None) -> None:
     """Run the command line, and turn every error into its exit code."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what ends a pipeline's job is a Ctrl-C too
+    interrupts.listen(interrupts.once)
     try:
         cli.main(prog_name=prog_name, standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -62,9 +63,14 @@ def main(prog_name: str | None = None) -> None:
 
 
 def _end(error: ProvisionError) -> NoReturn:
+    interrupts.listen(signal.SIG_IGN)  # it is over, and what is told is told whole
     from provision.report import Report
 
     Report(as_json="--json" in sys.argv).error(error)
+    if isinstance(error, Interrupted):  # threads that still wait for an answer hold nobody up
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+        os._exit(error.exit_code)
     sys.exit(error.exit_code)
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -97,6 +98,51 @@ def test_down_is_stopped_by_what_ends_a_pipeline(folder, cloud):
 
     assert stopped.code == 130
     assert folder.type("status", "--local", "--json").json["resources"] == {}
+
+
+CTRL_C = """
+import os, runpy, signal, sys
+
+class CtrlC:
+    def find_spec(self, name, path=None, target=None):
+        if name in moments:
+            moments.remove(name)
+            os.kill(os.getpid(), signal.SIGINT)
+
+moments = sys.argv[1].split()
+sys.meta_path.insert(0, CtrlC())
+sys.argv = ["provision", "status"]
+runpy.run_module("provision", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize(
+    "moments",
+    [
+        pytest.param("provision.cli", id="at the very first moment"),
+        pytest.param("click", id="while it is loading"),
+        pytest.param("provision.session", id="in a command"),
+        pytest.param("provision.session provision.report", id="and again while that is told"),
+        pytest.param("provision.cli click", id="twice at the very first moment"),
+    ],
+)
+def test_ctrl_c_at_any_moment(tmp_path, moments):
+    """A person's finger is faster than the imports: one message, 130, and not a line of the program."""
+    root = str(Path(__file__).parents[2])
+    told = subprocess.run(
+        [sys.executable, "-c", CTRL_C, moments],
+        env={**os.environ, "PYTHONPATH": root},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert told.returncode == 130
+    assert told.stdout == ""
+    assert told.stderr.lstrip().startswith("Interrupted: ")  # click ends the line in which ^C stands
+    assert told.stderr.count("Run the same command again") == 1
+    assert "Traceback" not in told.stderr
 
 
 def test_a_defect_of_the_program(folder, cloud):
