@@ -33,6 +33,9 @@ from steps import (
 ORIGIN = "SERVER_ORIGIN"
 """The one variable that is not declared: it follows from the ref and the application's host name."""
 
+AT_ITS_ORIGIN = "atItsOrigin"
+"""Not Google's: whether the version is reached where it was told. An emulator's door moves when its port is taken."""
+
 CHANGEABLE = ("manualScaling", "servingStatus")
 
 FIELDS = (
@@ -97,6 +100,7 @@ def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:
             "WORKERS": str(size.workers),
         },
         "servingStatus": "SERVING",
+        AT_ITS_ORIGIN: True,
     }  # fmt: skip
     version = version_id(deployment, body, facts[service_accounts.Facts].server_id)
     return {f"{service_ref(deployment)}/versions/{version}": body}
@@ -105,7 +109,10 @@ def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:
 def read(gcp: Gcp, ref: Ref) -> Body | None:
     """The version's settings; Google takes "flex" and answers "flexible"."""
     version = _appengine.version(gcp, ref)
-    return _names.chosen(version, *FIELDS) | {"env": version.get("env", "").replace("flexible", "flex")}
+    return _names.chosen(version, *FIELDS) | {
+        "env": version.get("env", "").replace("flexible", "flex"),
+        AT_ITS_ORIGIN: version.get("envVariables", {}).get(ORIGIN) == _origin(gcp, ref),
+    }
 
 
 def create(gcp: Gcp, ref: Ref, body: Body) -> Operation | None:
@@ -114,9 +121,8 @@ def create(gcp: Gcp, ref: Ref, body: Body) -> Operation | None:
     service = _service(gcp, ref)
     if service and service.marks(serving=True) - {_appengine.mark(body)}:
         raise NotOurs(f"The service {where['servicesId']} of the App Engine application serves somebody else already")
-    hostname = gcp.appengine.apps().get(appsId=where["appsId"]).execute()["defaultHostname"]
-    variables = {**body["envVariables"], ORIGIN: gcp.origin(where["servicesId"], hostname)}
-    new = {field: value for field, value in body.items() if field != "servingStatus"}
+    variables = {**body["envVariables"], ORIGIN: _origin(gcp, ref)}
+    new = {field: value for field, value in body.items() if field not in {"servingStatus", AT_ITS_ORIGIN}}
     return _appengine.create_version(gcp, ref, {**new, "envVariables": variables})
 
 
@@ -142,6 +148,12 @@ def delete(gcp: Gcp, ref: Ref, live: Body, applied: Body) -> Operation | None:
 def facts(live: Body) -> Facts:
     """The origin that the version was told."""
     return Facts(origin=live["envVariables"][ORIGIN])
+
+
+def _origin(gcp: Gcp, ref: Ref) -> str:
+    where = _appengine.path(ref)
+    hostname = gcp.appengine.apps().get(appsId=where["appsId"]).execute()["defaultHostname"]
+    return gcp.origin(where["servicesId"], hostname)
 
 
 def _service(gcp: Gcp, ref: Ref) -> _appengine.Service | None:

@@ -78,25 +78,33 @@ class Cloud:
 
 
 @contextlib.contextmanager
-def running_cloud() -> Iterator[Cloud]:
-    """An emulator, as long as this is entered."""
+def healthy_port() -> Iterator[int]:
+    """A port at which something says that it is well, as long as this is entered."""
     health = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Health)
-    listener = socket.create_server(("127.0.0.1", 0))
-    world = World.memory(machines=Answering(health.server_address[1]))
-    server = uvicorn.Server(uvicorn.Config(create_app(world), log_level="warning", date_header=False))
-    threads = [threading.Thread(target=health.serve_forever), threading.Thread(target=server.run, args=([listener],))]
-    for thread in threads:
-        thread.start()
+    thread = threading.Thread(target=health.serve_forever)
+    thread.start()
     try:
-        yield Cloud(f"http://127.0.0.1:{listener.getsockname()[1]}", world)
+        yield int(health.server_address[1])
     finally:
         health.shutdown()
-        server.should_exit = True
-        for thread in threads:
-            thread.join()
+        thread.join()
         health.server_close()
-        listener.close()
-        world.close()
+
+
+@contextlib.contextmanager
+def running_cloud() -> Iterator[Cloud]:
+    """An emulator, as long as this is entered."""
+    with healthy_port() as port, socket.create_server(("127.0.0.1", 0)) as listener:
+        world = World.memory(machines=Answering(port))
+        server = uvicorn.Server(uvicorn.Config(create_app(world), log_level="warning", date_header=False))
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        try:
+            yield Cloud(f"http://127.0.0.1:{listener.getsockname()[1]}", world)
+        finally:
+            server.should_exit = True
+            thread.join()
+            world.close()
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import pytest
 
 from provision import operations
 from provision.config import check
+from provision.emulator.machines import NoMachines
 from provision.errors import CannotChangeInPlace, WrongRegion
 from provision.step import Owner, Stays
 from steps import PLAN, _archive, default_service, image, server, traffic
@@ -66,6 +67,29 @@ def test_the_origin_is_told_to_the_version_and_learnt_from_it(bench_for):
     bench.up(PLAN)
 
     assert bench.facts[server.Facts].origin == bench.gcp.origin("mlflow", f"{PROJECT}.ew.r.appspot.com")
+
+
+class MovedDoors(NoMachines):
+    """No machines, behind doors of another address."""
+
+    def door(self, app, service):
+        """Where another port is free."""
+        return {**super().door(app, service), "port": 8443}
+
+
+def test_a_version_that_is_reached_elsewhere_is_replaced(bench_for, emulator, monkeypatch):
+    """It answers for no other address than the one that it was told, and a version cannot be told another."""
+    bench = bench_for()
+    bench.up(PLAN)
+    monkeypatch.setattr(emulator.world, "machines", MovedDoors())
+    ((row, change),) = bench.drift()
+    with pytest.raises(CannotChangeInPlace):
+        bench.up(PLAN, "server")
+    bench.deployment = dataclasses.replace(bench.deployment, counters={"server": 1})
+    bench.up(PLAN, "server")
+
+    assert (row, change.path) == ("server", ("atItsOrigin",))
+    assert bench.facts[server.Facts].origin.endswith(":8443")
 
 
 def test_the_only_version_goes_with_its_service(bench_for):
