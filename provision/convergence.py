@@ -155,10 +155,13 @@ class Convergence:
     def _dismantle(self, row: Row, ref: Ref, ours: list[Body]) -> None:
         deeds = self.deeds
         delete: Delete = row.step.delete
-        applied = compare.united(*ours)
+        applied, begun = compare.united(*ours), deeds.clock.monotonic()
         for _ in range(ACTS):
             live = deeds.read(row, ref)
             if live is None or not any(compare.remains(body, live) for body in ours):
+                record = deeds.known(ref)
+                if record and record.pending and (record.pending.verb, record.pending.run) == ("delete", deeds.run):
+                    deeds.tell("delete", row, ref, begun)
                 return
             if not self._is_ours(row, ref, live):
                 raise NotOurs(

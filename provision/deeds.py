@@ -113,10 +113,15 @@ class Deeds:
         self._follow(row, ref, operation)
         self.patience.circumstances.granted |= ref.endswith("/iamPolicy")
         self.patience.circumstances.enabled |= ref.endswith("/services")
-        seconds = self.clock.monotonic() - begun
-        self.done.append(Done(deed.verb, row.name, ref, seconds))
-        self.log.info(f"resource.{_PAST[deed.verb]}", step=row.name, ref=ref, seconds=round(seconds, 1))
+        if deed.verb != "delete":  # a call may only have cleared the way; whether a thing is gone, the next look tells
+            self.tell(deed.verb, row, ref, begun)
         return deed
+
+    def tell(self, verb: Verb, row: Row, ref: Ref, begun: float) -> None:
+        """Say that something is done, in the log and for the report."""
+        seconds = self.clock.monotonic() - begun
+        self.done.append(Done(verb, row.name, ref, seconds))
+        self.log.info(f"resource.{_PAST[verb]}", step=row.name, ref=ref, seconds=round(seconds, 1))
 
     def deed(self, verb: Verb, ref: Ref, before: Body | None, after: Body | None) -> Deed:
         """A change that is about to be made, or that was found made.

@@ -1,5 +1,7 @@
 """`down` and the data of the users: what it asks, what it keeps, and that it tells both."""
 
+import json
+
 import pytest
 
 from tests.provision.conftest import PROJECT, folder_in
@@ -101,6 +103,19 @@ def test_what_holds_data_is_kept(folder, cloud):
     assert accounts(cloud) == []
     assert again["deleted"] == []
     assert [item["why"] for item in again["stays"]] == ["The ledger: it tells a later up what was here."]
+
+
+def test_what_takes_two_calls_is_deleted_once(folder, cloud):
+    """Google's own protection of the database is switched off first; that is no deletion of its own."""
+    folder.write(f'project = "{PROJECT}"\ndatabase.deletion_protection = true\n')
+    folder.type("up", "--local")
+    told = folder.type("down", "--local", "--yes", "--json")
+    events = [json.loads(line) for line in told.err.splitlines()]
+    logged = [event["ref"] for event in events if event["event"] == "resource.deleted"]
+
+    assert len([ref for ref in logged if "/instances/" in ref and ref.count("/") == 3]) == 1
+    assert sorted(logged) == sorted(set(told.json["deleted"]))
+    assert len(told.json["deleted"]) == len(set(told.json["deleted"]))
 
 
 def test_it_is_deleted_where_that_is_said(folder, cloud):
