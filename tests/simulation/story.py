@@ -133,7 +133,7 @@ class Story:
             self._somebody_runs()
             self.wait(also_for_sleepers=False)
         self.wait()
-        self._let_flights_land()
+        self.settle_down()
 
     def recover(self, number, *, twice=False):
         """Type the command once more, with nothing in its way: it must reach the end."""
@@ -220,7 +220,7 @@ class Story:
             self.tell(None, f"somebody deletes {ref}")
             self.cloud.vandalise(ref)
 
-    def _let_flights_land(self):
+    def settle_down(self):
         """What was under way when its process died lands or does not; operations end of which nobody knows the name."""
         end = self.scheduler.now + faults.REQUEST_TIMEOUT
         self.scheduler.at(faults.REQUEST_TIMEOUT, lambda: None)
