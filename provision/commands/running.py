@@ -68,18 +68,20 @@ def must_have_its_network(options: Options, settings: "Config", *, make: bool = 
         make: Whether an emulator may be started to be asked.
 
     Raises:
+        ProjectNotUsable: See bootstrap.find_project.
         NetworkNotUsable: See steps.subnet.
     """
-    from provision import clock
+    from provision import bootstrap, clock
     from provision.patience import Patience
     from steps import subnet
 
     if settings.network.name is None:
         return
-    gcp = options.clients(settings, make=make)
+    gcp, now = options.clients(settings, make=make), clock.SystemClock()
+    bootstrap.find_project(gcp, now, may_change=False)  # of a project that is not there, networks say less
     # Where Compute Engine is off there is no network to be looked at; the one named default comes with it.
     with contextlib.suppress(ApiDisabled):
-        Patience(gcp, clock.SystemClock()).with_("looking at the network", lambda: subnet.must_be_usable(gcp, settings))
+        Patience(gcp, now).with_("looking at the network", lambda: subnet.must_be_usable(gcp, settings))
 
 
 @contextlib.contextmanager

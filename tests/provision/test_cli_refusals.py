@@ -127,6 +127,14 @@ def test_a_network_that_is_not_there(folder, cloud, command):
     assert cloud.google("GET", "storage.googleapis.com/storage/v1/b", project=PROJECT).get("items", []) == []
 
 
+def test_a_network_in_a_project_that_is_not_there(folder, cloud):
+    """Then that is what is wrong."""
+    no_project(cloud)
+    folder.write(f'project = "{PROJECT}"\nnetwork = {{ name = "corporate", subnet = "data" }}\n')
+
+    assert folder.type("plan", "--local", code=5).err.startswith("ProjectNotUsable: ")
+
+
 def test_a_network_where_compute_engine_is_off(folder, cloud):
     """There is none to be looked at: the one named default comes when the API is switched on."""
     cloud.empty(services=[])
