@@ -3,26 +3,40 @@
 import json
 import time
 
+from provision.clock import Clock
 from provision.gcp import TIMEOUT, Gcp
+from provision.patience import Patience
 
 TOKENINFO = "https://oauth2.googleapis.com/tokeninfo"
 """Tells whose an access token is (https://developers.google.com/identity/protocols/oauth2)."""
+
+_BUSY = frozenset({408, 429, 500, 502, 503, 504})
 
 LIFETIME = 3600
 """Seconds a token for the door lives: IAP refuses longer ones (https://cloud.google.com/iap/docs/authentication-howto)."""
 
 
-def runner(gcp: Gcp) -> str:
-    """The IAM member whose credentials are in use, such as ``user:ada@example.com``; empty when Google does not say."""
+def runner(gcp: Gcp, clock: Clock) -> str:
+    """The IAM member whose credentials are in use, such as ``user:ada@example.com``; empty when Google does not say.
+
+    Raises:
+        NoAnswer: Google could not be asked.
+    """
     import google.auth.transport.requests
     import requests
 
-    credentials = gcp.credentials
-    if not credentials.valid:
-        credentials.refresh(google.auth.transport.requests.Request())  # type: ignore[no-untyped-call]  # google-auth
     url = f"{gcp.emulator}/oauth2.googleapis.com/tokeninfo" if gcp.emulator else TOKENINFO
-    answer = requests.post(url, data={"access_token": credentials.token}, timeout=TIMEOUT)
-    email = answer.json().get("email", "") if answer.ok else ""
+
+    def ask() -> str:
+        credentials = gcp.credentials
+        if not credentials.valid:
+            credentials.refresh(google.auth.transport.requests.Request())  # type: ignore[no-untyped-call]  # google-auth
+        answer = requests.post(url, data={"access_token": credentials.token}, timeout=TIMEOUT)
+        if answer.status_code in _BUSY:
+            answer.raise_for_status()
+        return str(answer.json().get("email", "")) if answer.ok else ""
+
+    email = Patience(gcp, clock).with_("asking who you are", ask)
     if not email:
         return ""
     return f"serviceAccount:{email}" if email.endswith(".gserviceaccount.com") else f"user:{email}"

@@ -5,7 +5,8 @@
 3. What was there before us and was taken over since gets its before image, and is known no more.
 4. What cannot come back, and whatever names it, stays as it is. That is told before anything starts.
 
-The way back is durable before its first step, so that it can be gone on with, or given up, after any crash.
+The way back is durable before its first step, so that it can be gone on with, or given up, after any crash; and so is
+that its end was reached, so that the same command once more does not go forth again.
 """
 
 import json
@@ -47,8 +48,11 @@ def way_back(plan: Plan, states: Sequence[Ledger], to: str | None = None) -> Way
     Raises:
         BadUsage: There is no such run.
     """
+    now = states[-1]
+    if to is None and now.rollback is not None and now.rollback.by:
+        return Way(Rollback(to=now.rollback.to), {}, {})  # the same command again: everything is back already
     before, later, run = _parted(states, to)
-    now, first = states[-1], _first_deeds(before, later)
+    first = _first_deeds(before, later)
     then = {ref: record for ref, record in before.items() if record.done is not None}
     goal = Rollback(to=run)
     for ref, record in then.items():
@@ -77,9 +81,10 @@ def begin(engine: Engine, goal: Rollback) -> None:
 
 
 def give_up(engine: Engine) -> None:
-    """Forget a way back that was begun; everything stays as it is now."""
+    """Forget a way back, begun or gone to its end; everything stays as it is now."""
     if engine.ledger.rollback is not None:
-        engine.deeds.log.info("rollback.abandoned", to=engine.ledger.rollback.to)
+        if not engine.ledger.rollback.by:
+            engine.deeds.log.info("rollback.abandoned", to=engine.ledger.rollback.to)
         engine.journal.note(lambda ledger: setattr(ledger, "rollback", None))
 
 
@@ -93,7 +98,7 @@ def go_back(engine: Engine) -> list[Left]:
         ProvisionError: What could not be done; the way stays in the ledger.
     """
     goal = engine.ledger.rollback
-    if goal is None:
+    if goal is None or goal.by:
         return []
     left: list[Left] = []
     risky = data_at_risk(engine.plan, engine.gcp, engine.ledger)
@@ -101,7 +106,7 @@ def go_back(engine: Engine) -> list[Left]:
     _walk(engine, engine.plan.dependants(), lambda name: left.extend(_undo(engine, goal, name, risky)))
 
     def arrive(ledger: Ledger) -> None:
-        ledger.rollback = None
+        ledger.rollback = Rollback(to=goal.to, by=engine.run)
         steps = {record.step for record in ledger.records.values()}
         for name in ledger.facts.keys() - steps:
             del ledger.facts[name]

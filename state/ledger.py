@@ -104,12 +104,14 @@ class Rollback(Entry):
 
     Attributes:
         to: the run before which everything shall be as it was.
+        by: the run that has arrived there, "" as long as none has.
         restore: what shall be as it was then, by ref.
         release: refs that were there before us, and are known no more once they are as they were.
         remove: refs that were made since.
     """
 
     to: str
+    by: str = ""
     restore: dict[str, Record] = Field(default_factory=dict)
     release: dict[str, Body] = Field(default_factory=dict)
     remove: list[str] = Field(default_factory=list)
@@ -127,7 +129,7 @@ class Ledger(Entry):
         run: the run that saved it last.
         runners: who has run `up`, as IAM members.
         counters: by step, how often Google wanted a new id.
-        rollback: the way back that was begun last, None when it has ended or was abandoned.
+        rollback: the way back that was begun last, None when it was abandoned or something was done since.
         records: by ref.
         facts: by step, what only the server could tell.
     """

@@ -52,7 +52,7 @@ def holding(
         clock.SystemClock(),
         initial=refuse,
         instead=instead,
-        runner=identity.runner(gcp),
+        runner=identity.runner(gcp, clock.SystemClock()),
         lock_timeout=lock_timeout,
         pace=Pace(burst=1_000_000) if options.local else None,
         logged=logged,

@@ -1,10 +1,15 @@
 """`drift`, `status` and `token`: what can be asked of a deployment without changing anything."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from provision.commands import running
 from provision.errors import NothingDeployed
 from provision.options import Options, common
+
+if TYPE_CHECKING:
+    from state.ledger import Ledger
 
 
 @click.command()
@@ -45,7 +50,7 @@ def status(options: Options) -> None:
         "ledger": str(store),
         "last_run": ledger.run,
         "unfinished": sum(record.pending is not None for record in ledger.records.values()),
-        "rollback": f"to before run {ledger.rollback.to}, interrupted" if ledger.rollback else None,
+        "rollback": _rollback(ledger),
         "waits": "; ".join(
             f"{ref} since {record.waits.since}" for ref, record in ledger.records.items() if record.waits
         ),
@@ -70,3 +75,9 @@ def token(options: Options) -> None:
     options.report.object(token=signed, url=url)
     if not options.as_json:
         click.echo(signed)
+
+
+def _rollback(ledger: "Ledger") -> str | None:
+    if ledger.rollback is None:
+        return None
+    return f"to before run {ledger.rollback.to}{'' if ledger.rollback.by else ', interrupted'}"

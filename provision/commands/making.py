@@ -40,7 +40,7 @@ def up(
 
     Brings everything to what provision.toml says. Without that file it asks the questions that have no default.
     """
-    from provision import identity, rollback, session
+    from provision import rollback, session
 
     settings = options.settings() or options.first_settings(ask=True)
     running.must_be_rows(only, "--only")
@@ -51,7 +51,7 @@ def up(
     known = session.ledger_at(store)
     if known is not None:
         session.must_fit(known, settings)
-    with running.changing(options, gcp, store, settings, lock_timeout, identity.runner(gcp)) as engine:
+    with running.changing(options, gcp, store, settings, lock_timeout) as engine:
         if engine.ledger.region != settings.region:  # nothing lies there any more
             engine.journal.note(lambda ledger: setattr(ledger, "region", settings.region))
         rollback.give_up(engine)

@@ -23,7 +23,7 @@ def down(
 
     Ends with exit code 6 when Google does not let go of something yet: then down again, later or with --wait.
     """
-    from provision import identity, rollback, session
+    from provision import rollback, session
     from provision.teardown import Left, Teardown, data_at_risk, held
     from steps import PLAN
 
@@ -41,7 +41,7 @@ def down(
         if delete_data and not yes:
             for ref, contents in data_at_risk(PLAN, gcp, ledger).items():
                 running.confirm(f"{ref} holds {held(contents)}. Type delete to lose them", "delete")
-    with running.changing(options, gcp, store, None, lock_timeout, identity.runner(gcp)) as engine:
+    with running.changing(options, gcp, store, None, lock_timeout) as engine:
         rollback.give_up(engine)
         teardown = Teardown(engine, session.new_salt(), delete_data=delete_data, only=only)
         stays = teardown.run(wait)

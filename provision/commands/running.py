@@ -27,10 +27,10 @@ CHANGES_PENDING = 2
 
 @contextlib.contextmanager
 def changing(
-    options: Options, gcp: "Gcp", store: "Store", settings: "Config | None", lock_timeout: float | None, runner: str
+    options: Options, gcp: "Gcp", store: "Store", settings: "Config | None", lock_timeout: float | None
 ) -> "Iterator[Engine]":
     """Hold lease and ledger, obey Ctrl-C and show what is under way while the engine works; see session.changing."""
-    from provision import bootstrap, clock, progress, session
+    from provision import bootstrap, clock, identity, progress, session
     from state.journal import Pace
     from steps import PLAN
 
@@ -48,7 +48,7 @@ def changing(
             store,
             now,
             initial=initial,
-            runner=runner,
+            runner=identity.runner(gcp, now),
             # Only Cloud Storage itself limits how often one object may be written.
             pace=Pace(burst=1_000_000) if options.local else None,
             lock_timeout=lock_timeout,

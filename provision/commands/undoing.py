@@ -21,8 +21,8 @@ def rollback(options: Options, to: str | None, abandon: bool, yes: bool, lock_ti
     What it made is removed, what it changed is changed back, what it removed is made again; what cannot come back is
     told first. An interrupted rollback goes on when the same command is typed again.
     """
-    from provision import identity, session
     from provision import rollback as way
+    from provision import session
     from state import history
     from steps import PLAN
 
@@ -30,8 +30,9 @@ def rollback(options: Options, to: str | None, abandon: bool, yes: bool, lock_ti
     gcp, store = options.open(options.whose(), resume=True)
     with session.reading(gcp, store) as ledger:
         gcp.project = ledger.project
-        begun_before = ledger.rollback is not None and to in {None, ledger.rollback.to}
-        if abandon and ledger.rollback is None:
+        under_way = ledger.rollback if ledger.rollback and not ledger.rollback.by else None
+        begun_before = under_way is not None and to in {None, under_way.to}
+        if abandon and under_way is None:
             raise BadUsage("No rollback was interrupted, so there is none to give up.")
         if not (begun_before or abandon):
             with session.in_words_of_ours(store):
@@ -39,7 +40,7 @@ def rollback(options: Options, to: str | None, abandon: bool, yes: bool, lock_ti
             options.report.way_back(planned)
             if not yes:
                 running.confirm(f"Type the project's id, {ledger.project}, to go back", ledger.project)
-    with running.changing(options, gcp, store, None, lock_timeout, identity.runner(gcp)) as engine:
+    with running.changing(options, gcp, store, None, lock_timeout) as engine:
         if abandon:
             way.give_up(engine)
             left = []
@@ -59,7 +60,7 @@ def release(options: Options, refs: tuple[str, ...], lock_timeout: float | None)
 
     From then on they are nobody's. An up whose settings still name one of them takes it again, by its mark.
     """
-    from provision import identity, session
+    from provision import session
     from steps import PLAN
 
     gcp, store = options.open(options.whose(), resume=True)
@@ -74,7 +75,7 @@ def release(options: Options, refs: tuple[str, ...], lock_timeout: float | None)
             for ref, record in ledger.records.items()
             if ref in refs or (record.step in inside and ref.startswith(tuple(f"{outer}/" for outer in refs)))
         ]
-    with running.changing(options, gcp, store, None, lock_timeout, identity.runner(gcp)) as engine:
+    with running.changing(options, gcp, store, None, lock_timeout) as engine:
         for ref in going:
             if ref in engine.ledger.records:
                 engine.deeds.forget(ref)

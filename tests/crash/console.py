@@ -120,7 +120,7 @@ class Console:
             store,
             self.cloud.clock,
             initial=initial,
-            runner=identity.runner(self.gcp),
+            runner=identity.runner(self.gcp, self.cloud.clock),
             pace=Pace(burst=1_000_000),
             parts=self._parts,
         )

@@ -100,7 +100,7 @@ def test_down_does_nothing_unasked(deployed, shared_cloud, words):
     shared_cloud.writes()
     told = deployed.type(*words, "--local", code=3)
 
-    assert "down asks before it deletes, and nobody is there to answer." in told.err
+    assert "This asks before it does harm, and nobody is there to answer." in told.err
     assert "Add --yes." in told.err
     assert shared_cloud.writes() == []
 

@@ -76,7 +76,7 @@ def test_a_failed_run_undoes_itself(folder, cloud):
 
     assert "What this run had changed is undone." in told.err
     assert resources(cloud.world) == before
-    assert status["rollback"] is None
+    assert status["rollback"] == f"to before run {status['last_run']}"
 
 
 def test_adoption(folder, cloud):

@@ -67,7 +67,29 @@ def test_what_a_run_made_changed_and_removed():
     assert {ref: record.body for ref, record in after.records.items()} == {
         ref: record.body for ref, record in records.items()
     }
-    assert after.rollback is None
+    assert after.rollback.by
+
+
+def test_the_same_command_again():
+    """It has arrived, so it does not go forth again; `up` does, and is undone in its turn."""
+    cloud, store = ToyCloud(), MemoryStore()
+    up(table(cloud), store)
+    before = {ref: dict(body) for ref, body in cloud.resources.items()}
+    up(table(cloud, mtu=1500, version=2), store)
+    back(table(cloud), store)
+    changes = len(cloud.changes)
+    back(table(cloud), store)
+    untouched = cloud.changes[changes:]
+    run = engine(table(cloud, mtu=9000), store)
+    rollback.give_up(run)
+    run.up(CONFIG)
+    run.journal.flush()
+    forth = cloud.resources["networks/n"]["mtu"]
+    back(table(cloud), store)
+
+    assert untouched == []
+    assert forth == 9000
+    assert cloud.resources == before
 
 
 def test_back_over_several_runs():
@@ -180,7 +202,7 @@ def test_a_death_at_any_change_of_a_rollback(fault):
             back(table(cloud), store)
         except Death:
             run = engine(table(cloud), store)
-            assert run.ledger.rollback is not None
+            assert run.ledger.rollback.by == ""
             rollback.go_back(run)
 
         assert cloud.resources == before
