@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from provision import compare, renewal, step
 from provision.deeds import Deeds
 from provision.errors import CannotChangeInPlace, DidNotSettle, NameReserved, NotOurs, OperationFailed
+from provision.gcp import TIMEOUT
 from provision.plan import Plan, Row
 from provision.step import Body, Change, Delete, Owner, Ref
 from state.ledger import Deed, Record
@@ -66,7 +67,7 @@ class Convergence:
     def _settle(self, row: Row, ref: Ref, body: Body) -> Body:
         deeds, clock = self.deeds, self.deeds.clock
         record = deeds.known(ref)
-        applied = record.body if record else {}
+        applied = self._perhaps_applied(row, ref)
         declared = body
         deed: Deed | None = None
         acted: list[Change] | None = None
@@ -93,6 +94,19 @@ class Convergence:
             deed = self._act(row, ref, body, live, changes or [], outcome)
             applied, acted, since = compare.merged(applied, body), changes, clock.monotonic()
         raise DidNotSettle(f"{ref} still differs: {'; '.join(map(str, changes or [])) or 'it is not there'}")
+
+    def _perhaps_applied(self, row: Row, ref: Ref) -> Body:
+        """What was applied, and what a run that died may have applied: else nobody would take that back.
+
+        Not what cannot be read back: there, only what certainly was applied counts.
+        """
+        record = self.deeds.known(ref)
+        if record is None or record.pending is None or record.pending.after is None:
+            return record.body if record else {}
+        after = {key: value for key, value in record.pending.after.items() if key not in row.write_only}
+        applied = compare.united(record.body, compare.without(after, record.found))
+        self.deeds.journal.note(self.deeds.written(row, ref, body=applied))  # goes with the intent that replaces this
+        return applied
 
     def _differences(self, row: Row, body: Body, live: Body, applied: Body) -> list[Change]:
         return compare.differences(body, live, applied, at_least=row.at_least, write_only=row.write_only)
@@ -152,12 +166,21 @@ class Convergence:
         # Not waited for: the intent of a dependant is durable before its call, and that save carries this outcome.
         deeds.journal.note(deeds.written(row, ref, pending=None, done=deed, body=body))
 
+    def _seen(self, row: Row, ref: Ref) -> Body | None:
+        """What is there; also what a run that ended in the middle has made, and what does not show yet."""
+        deeds, record = self.deeds, self.deeds.known(ref)
+        unsure = record is not None and record.pending is not None and record.pending.verb == "create"
+        until = deeds.clock.monotonic() + max(row.settles, TIMEOUT)
+        while (live := deeds.read(row, ref)) is None and unsure and deeds.clock.monotonic() < until:
+            deeds.patience.pause(2.0)
+        return live
+
     def _dismantle(self, row: Row, ref: Ref, ours: list[Body]) -> None:
         deeds = self.deeds
         delete: Delete = row.step.delete
         applied, begun = compare.united(*ours), deeds.clock.monotonic()
         for _ in range(ACTS):
-            live = deeds.read(row, ref)
+            live = self._seen(row, ref)
             if live is None or not any(compare.remains(body, live) for body in ours):
                 record = deeds.known(ref)
                 if record and record.pending and (record.pending.verb, record.pending.run) == ("delete", deeds.run):

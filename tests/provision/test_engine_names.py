@@ -8,7 +8,7 @@ from provision import compare
 from provision.config import Config
 from provision.plan import row
 from provision.teardown import Teardown
-from tests.provision.toy import Death, MemoryStore, ToyCloud, engine, toy_step
+from tests.provision.toy import DEPLOYMENT, Death, MemoryStore, ToyCloud, engine, toy_step
 
 CONFIG = Config(project="my-project")
 
@@ -131,3 +131,35 @@ def test_bodies_of_which_either_may_be_applied_are_united():
         "tier": "small",
         "disk": 1,
     }
+
+
+def test_what_a_dead_run_has_granted_is_taken_back_by_a_run_that_does_not_want_it():
+    """A grant of which nobody could say any more that it was made: it is in the intent."""
+    cloud, store = ToyCloud(), MemoryStore()
+    cloud.resources["projects/p/iamPolicy"] = {"members": ["stranger"], "mark": DEPLOYMENT}
+
+    def roles(*members):
+        return [row(toy_step(cloud, "roles", {"projects/p/iamPolicy": {"members": [*members]}}), at_least=("members",))]
+
+    cloud.die_after = 0
+    with contextlib.suppress(Death):
+        run(roles("ada", "bob"), store)
+    run(roles("ada"), store)
+
+    assert sorted(cloud.resources["projects/p/iamPolicy"]["members"]) == ["ada", "stranger"]
+
+
+def test_down_waits_until_what_a_dead_run_has_made_shows():
+    """Reads of some things lag behind, and nobody else would ever take them away."""
+    cloud, store = ToyCloud(die_after=0), MemoryStore()
+    lag = iter([None, None, None])
+
+    def read(gcp, ref):
+        return next(lag, cloud.resources.get(ref))
+
+    rows = [row(toy_step(cloud, "account", {"accounts/a": {"title": "t"}}, read=read), settles=30)]
+    with contextlib.suppress(Death):
+        run(rows, store)
+    take_down(rows, store)
+
+    assert cloud.resources == {}
