@@ -2,6 +2,7 @@
 
 import contextlib
 
+from provision import retry
 from provision.convergence import Convergence
 from provision.deeds import Deeds
 from provision.step import Owner
@@ -128,6 +129,47 @@ def _nothing_was_before_us(claim):
     return without_found
 
 
+def _sent_again(make):
+    def make_it(deeds, deed, row, ref, call, outcome):
+        def twice():
+            try:
+                return call()
+            except Exception as error:
+                if retry.refusal_of(error) is None:
+                    raise
+                return call()
+
+        return make(deeds, deed, row, ref, twice, outcome)
+
+    return make_it
+
+
+def _added_twice(make):
+    def make_it(deeds, deed, row, ref, call, outcome):
+        def twice():
+            if deed.verb == "create" and "/versions/" in ref:
+                call()
+            return call()
+
+        return make(deeds, deed, row, ref, twice, outcome)
+
+    return make_it
+
+
+def _conflict_is_success(settle):
+    def settled(convergence, row, ref, body):
+        try:
+            return settle(convergence, row, ref, body)
+        except Exception as error:
+            refusal = retry.refusal_of(error)
+            if refusal is None or refusal.status != 409:
+                raise
+            convergence._conclude(row, ref, body, body, None)
+            return body
+
+    return settled
+
+
 def _nothing_to_resume(deeds, row, ref):
     pass
 
@@ -152,6 +194,21 @@ TABLE = {
         ALL_REAL,
         (Deeds, "resume", _nothing_to_resume),
         "an operation is still under way",
+    ),
+    "a request that changes something is sent again": (
+        ALL_REAL,
+        (Deeds, "make", _sent_again(Deeds.make)),
+        "the ledger does not know of",
+    ),
+    "a version of a secret is added twice": (
+        ALL_REAL,
+        (Deeds, "make", _added_twice(Deeds.make)),
+        "the ledger does not know of",
+    ),
+    "409 is taken for success": (
+        ALL_REAL,
+        (Convergence, "_settle", _conflict_is_success(Convergence._settle)),
+        "ended with GoogleRefused",
     ),
     "the image of before is missing": (
         ALL_REAL,
