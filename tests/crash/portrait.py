@@ -13,7 +13,7 @@ _MADE_UP = {
     "data", "dataCrc32c", "etag", "fingerprint", "generation", "id", "made", "metageneration", "oauth2ClientId",
     "selfLinkWithId", "server_id", "serviceAccountEmailAddress", "uniqueId",
 }  # fmt: skip
-_OF_THE_RUN = {"digest", "done", "run", "serial", "write_id"}
+_OF_THE_RUN = {"by", "digest", "done", "run", "serial", "write_id"}
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[^\"]*")
 _BACKUP = re.compile(r"/backups/\d+")
 _VERSION = re.compile(r"\bmlflow-[0-9a-f]{8}\b")  # a digest over numbers that Google makes up

@@ -26,9 +26,8 @@ def test_a_server_deployed_before_its_database_says_what_it_waits_for_and_then_s
 
     server = start()
     probes = {path: server.get(path) for path in PROBED}
-    said = []
-    for make in steps.values():
-        said.append(json.loads(server.says("waiting for"))["message"])
+    for reason, make in steps.items():
+        server.says(json.dumps(reason)[1:-1])  # in between it may tell of a busy machine
         make()
     server.says("migrating the schema from nothing")
     while_migrating = server.get("/version"), server.get("/health")
@@ -36,7 +35,6 @@ def test_a_server_deployed_before_its_database_says_what_it_waits_for_and_then_s
 
     assert [answer.status_code for answer in probes.values()] == [200, 503, 503, 503]
     assert int(probes["/health"].headers["retry-after"]) > 0
-    assert [reason in message for reason, message in zip(steps, said, strict=True)] == [True] * len(steps), said
     assert [answer.status_code for answer in while_migrating] == [200, 503]
     assert server.get("/version").text == "3.17.2"
     assert world.password not in "".join(server.log)

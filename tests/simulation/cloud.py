@@ -5,7 +5,6 @@ shared with strangers and replaced by etag; some numbers are given by the server
 """
 
 import copy
-import functools
 import itertools
 import json
 from collections.abc import Callable
@@ -75,7 +74,6 @@ class Thing:
     shown: float = 0.0
 
 
-@functools.cache
 def refusal(status, reason, message):
     """An answer of Google's, as its library raises it."""
     content = json.dumps({"error": {"code": status, "message": message, "errors": [{"reason": reason}]}})

@@ -65,6 +65,7 @@ LEDGERS = st.builds(
     | st.fixed_dictionaries(
         {
             "to": st.text(),
+            "by": st.text(),
             "restore": st.dictionaries(st.text(), RECORDS, max_size=1),
             "release": st.dictionaries(st.text(), BODIES, max_size=1),
             "remove": st.lists(st.text(), max_size=1),
