@@ -96,8 +96,7 @@ def insert(call: Call) -> Json:
     row |= _replica_of(call, body)
     world.table(TABLE)[path] = row
     _seed(world, path, row)
-    if version.startswith("POSTGRES"):
-        world.machines.database_start(path, machine.spec(row, machine.private_address(world, path)))
+    machine.behind(world, row).database_start(path, machine.spec(row, machine.private_address(world, path)))
     return begin(call, path, "CREATE_REPLICA" if row.get("masterInstanceName") else "CREATE")
 
 
@@ -109,7 +108,11 @@ def inserted(world: World, operation: Json) -> NotYet | None:
     if not _settled(world, path, row):
         return NOT_YET
     row |= {"state": "RUNNABLE", "ipAddresses": machine.addresses(world, path, row)}
-    row["serverCaCert"] = {"kind": "sql#sslCert", "instance": row["name"], **world.machines.database_ca(path)}
+    row["serverCaCert"] = {
+        "kind": "sql#sslCert",
+        "instance": row["name"],
+        **machine.behind(world, row).database_ca(path),
+    }
     _save(world, path, row)
     return None
 
@@ -162,9 +165,8 @@ def updated(world: World, operation: Json) -> NotYet | None:
 def restart(call: Call) -> Json:
     """Begin to stop the server and start it again."""
     row, path, world = require_running(call), path_of(call), call.world
-    if row["databaseVersion"].startswith("POSTGRES"):
-        world.machines.database_stop(path)
-        world.machines.database_start(path, machine.spec(row, machine.private_address(world, path)))
+    machine.behind(world, row).database_stop(path)
+    machine.behind(world, row).database_start(path, machine.spec(row, machine.private_address(world, path)))
     return begin(call, path, "RESTART")
 
 
@@ -206,8 +208,7 @@ def deleted(world: World, operation: Json) -> None:
     if master:
         left = [name for name in master.get("replicaNames", []) if name != row["name"]]
         _save(world, f"projects/{path.split('/')[1]}/instances/{master['name']}", master | {"replicaNames": left})
-    if row["databaseVersion"].startswith("POSTGRES"):
-        world.machines.database_delete(path)
+    machine.behind(world, row).database_delete(path)
     network = row["settings"]["ipConfiguration"].get("privateNetwork")
     if network:
         servicenetworking.released(world, network)
@@ -320,11 +321,10 @@ def _change(call: Call, row: Json, wanted: Json, given_version: str | None) -> J
         row |= {"maintenanceVersion": settings.maintenance(version)}
         row["upgradableDatabaseVersions"] = settings.upgrades(version)
     _save(world, path, row)
-    if version.startswith("POSTGRES"):
-        if complete["activationPolicy"] == "NEVER":
-            world.machines.database_stop(path)
-        else:
-            world.machines.database_start(path, machine.spec(row, machine.private_address(world, path)))
+    if complete["activationPolicy"] == "NEVER":
+        machine.behind(world, row).database_stop(path)
+    else:
+        machine.behind(world, row).database_start(path, machine.spec(row, machine.private_address(world, path)))
     return begin(call, path, "UPDATE")
 
 
@@ -338,10 +338,10 @@ def _save(world: World, path: str, row: Json) -> None:
 
 def _settled(world: World, path: str, row: Json) -> bool:
     """Whether the machine is as it should be; one that can not start fails the operation."""
-    if not row["databaseVersion"].startswith("POSTGRES") or row["settings"]["activationPolicy"] == "NEVER":
+    if row["settings"]["activationPolicy"] == "NEVER":
         return True
     try:
-        return world.machines.database_ready(path)
+        return machine.behind(world, row).database_ready(path)
     except MachineError as problem:
         world.table(TABLE)[path] = row | {"state": "FAILED"}
         raise OperationError("INTERNAL_ERROR", str(problem), keep=True) from None

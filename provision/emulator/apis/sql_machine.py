@@ -9,10 +9,15 @@ import sys
 
 from provision.emulator.api import Json
 from provision.emulator.apis import servicenetworking
-from provision.emulator.machines import NoMachines
+from provision.emulator.machines import Machines, NoMachines
 from provision.emulator.world import World
 
 _INSTANCES = "sql.instances"
+
+
+def behind(world: World, row: Json) -> Machines:
+    """Who runs an instance; MySQL and SQL Server are control plane only, whatever machines the emulator has."""
+    return world.machines if row["databaseVersion"].startswith("POSTGRES") else NoMachines()
 
 
 def spec(row: Json, address: str) -> Json:

@@ -14,13 +14,16 @@ import psutil
 import psycopg2
 import pytest
 from cryptography import x509
+from google.oauth2.credentials import Credentials
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from provision.emulator.machines.database import Database, max_connections
 from provision.emulator.machines.failure import MachineError
 from provision.emulator.machines.loop import LoopThread, listening
 from provision.emulator.machines.programs import Runner
-from tests.emulator.machines.conftest import some_address, until
+from provision.gcp import Gcp
+from tests.conftest import PROJECT
+from tests.emulator.machines.conftest import Running, some_address, until
 
 NAME = "projects/p/instances/mlflow-x7f2"
 PASSWORD = "p%w/d+1 'quoted' and \"more\""
@@ -315,3 +318,28 @@ def test_on_everybodys_address_it_takes_a_free_port_and_keeps_it(tmp_path: Path)
     kit.close()
 
     assert first == second != 5432
+
+
+def test_a_mysql_instance_is_seen_from_outside_only(real: Running) -> None:
+    """No MySQL runs here: its instance, databases and users are answered for, and nothing is started."""
+    gcp = Gcp(PROJECT, Credentials("owner"), real.url)
+    body = {
+        "name": "shop",
+        "databaseVersion": "MYSQL_8_0",
+        "region": "europe-west1",
+        "settings": {"tier": "db-f1-micro"},
+    }
+    gcp.sql.instances().insert(project=PROJECT, body=body).execute()
+    instance = until(lambda: _runnable(gcp.sql.instances().get(project=PROJECT, instance="shop").execute()))
+    gcp.sql.databases().insert(project=PROJECT, instance="shop", body={"name": "orders"}).execute()
+    databases = gcp.sql.databases().list(project=PROJECT, instance="shop").execute()["items"]
+    gcp.sql.instances().restart(project=PROJECT, instance="shop").execute()
+    gcp.sql.instances().delete(project=PROJECT, instance="shop").execute()
+
+    assert "BEGIN CERTIFICATE" in instance["serverCaCert"]["cert"]
+    assert "orders" in {database["name"] for database in databases}
+    assert not list((real.world.data / "machines").rglob("instance.json"))
+
+
+def _runnable(instance: dict[str, Any]) -> dict[str, Any] | None:
+    return instance if instance["state"] == "RUNNABLE" else None
