@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from provision import log
+from tests import figures
 from tests.crash import kills, page, shards
 from tests.crash.faults import FAULTS
 from tests.crash.proof import proving
@@ -37,7 +38,7 @@ def main() -> int:
         if gaps := page.missing(lines):
             click.echo(f"Not written, for this is missing: {'; '.join(gaps)}")
             return 1
-        page.write(lines)
+        figures.put("proof", page.figures(lines))
     return 1 if failed else 0
 
 

@@ -1,7 +1,6 @@
-"""Joins what the shards have written, and puts the figures into the page."""
+"""Joins what the shards have written into the figures of the page."""
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,9 +9,6 @@ from typing import Any
 from tests.crash.faults import FAULTS
 from tests.crash.scenarios import SCENARIOS
 from tests.crash.shards import PAIRS
-
-PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
-PART = re.compile(r"(<!-- figures of the proof -->\n).*?(<!-- end of the figures -->)", re.DOTALL)
 
 Line = dict[str, Any]
 
@@ -56,12 +52,6 @@ def figures(lines: list[Line]) -> str:
     return "\n".join(
         [_table(heads, rows), _table(["fault", *heads[2:], "healed by the run itself"], faults), *_rest(lines)]
     )
-
-
-def write(lines: list[Line], page: Path = PAGE) -> None:
-    """Put the figures into the page, in place of those that are there."""
-    text = page.read_text(encoding="utf-8")
-    page.write_text(PART.sub(lambda part: f"{part[1]}{figures(lines)}{part[2]}", text), encoding="utf-8")
 
 
 def _row_of(name: str, scenarios: Iterable[Line], verdicts: list[Line]) -> list[Any]:

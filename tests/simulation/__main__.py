@@ -2,7 +2,9 @@
 
 import argparse
 import sys
+from pathlib import Path
 
+from tests import figures
 from tests.simulation import report
 from tests.simulation.story import play
 
@@ -15,10 +17,16 @@ def main():
     parser.add_argument("--trace", action="store_true", help="with every event")
     parser.add_argument("--seeds", metavar="A..B", help="tell all of these, B included")
     parser.add_argument("--checkpoint", metavar="FILE", help="keep there what is done, and go on from there")
+    parser.add_argument("--write", action="store_true", help="put what the checkpoint says into docs/reliability.md")
     parser.add_argument("--processes", type=int, help="how many side by side; one for each core when left out")
     asked = parser.parse_args()
     if asked.seed is not None:
         return _one(asked.seed, traced=asked.trace)
+    if asked.write:
+        if not asked.checkpoint:
+            parser.error("of which soak? Give --checkpoint")
+        figures.put("soak", report.figures(Path(asked.checkpoint)))
+        return 0
     if not asked.seeds:
         parser.error("which seeds? Give --seed or --seeds")
     first, last = map(int, asked.seeds.split(".."))

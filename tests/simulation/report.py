@@ -73,6 +73,14 @@ def soak(first, last, checkpoint=None, processes=None, say=print):
     return len(state["failures"])
 
 
+def figures(checkpoint):
+    """What a soak has come to, in a line for the page."""
+    state = json.loads(checkpoint.read_text(encoding="utf-8"))
+    count = sum(end - start for start, end in state["parts"])
+    first, last = min(start for start, _ in state["parts"]), max(end for _, end in state["parts"]) - 1
+    return f"A soak has told {count:,} of the seeds {first:,} to {last:,}; failures: {len(state['failures'])}.\n"
+
+
 def _told(state):
     count = sum(end - start for start, end in state["parts"])
     return f"{count} seeds in {state['seconds']:.0f} s, {len(state['failures'])} failures"
