@@ -12,7 +12,6 @@ from provision.convergence import ACTS, Convergence
 from provision.deeds import Deeds, Done
 from provision.deployment import Deployment
 from provision.errors import (
-    BadUsage,
     CannotChangeInPlace,
     DidNotSettle,
     NotWaitedFor,
@@ -67,6 +66,8 @@ class Engine:
         self.deeds = Deeds(self.gcp, self.journal, self.run, self.clock, self.stop)
         self.path = Convergence(self.plan, self.deeds)
         self.facts = FactBook()
+        self.waits_for = ""
+        """What is waited for once all is done, for whoever looks on."""
         self._known: dict[str, int] | None = None
         self._declared: dict[str, set[Ref]] = {}
 
@@ -85,7 +86,6 @@ class Engine:
         config: Config,
         *,
         only: Collection[str] = (),
-        replace: Iterable[Ref] = (),
         adopts: Callable[[Ref], bool] = lambda ref: False,
     ) -> None:
         """Bring everything that the table declares into being, then take away what it no longer declares.
@@ -93,20 +93,21 @@ class Engine:
         Args:
             config: The settings.
             only: Names of rows to be worked on, with all that they need; every row when empty.
-            replace: Recorded resources to be made anew.
             adopts: Whether a thing that does not carry our mark may be taken over.
 
         Raises:
             ProvisionError: What a row could not do; rows that do not need it were done all the same.
         """
         self.path.adopts = adopts
-        rows = self.plan.with_needs(only) if only else set(self.plan.rows)
-        for ref in replace:
-            self._replace(ref)
+        rows = self.rows(only)
         while self._known != self.ledger.counters:  # there are new ids, of which not every row was told
             self._known = dict(self.ledger.counters)
             self._walk(config, rows)
         self._prune(rows)
+
+    def rows(self, only: Collection[str]) -> set[str]:
+        """Names of the rows that a run works on: some with all that they need; every row when there are none."""
+        return self.plan.with_needs(only) if only else set(self.plan.rows)
 
     def _walk(self, config: Config, rows: Collection[str]) -> None:
         def visit(name: str) -> None:
@@ -141,7 +142,7 @@ class Engine:
             except CannotChangeInPlace:
                 if not row.renews:
                     raise
-                self._refuse_if_protected(row)
+                self.refuse_if_protected(row)
                 self._renew(row)
             except renewal.Gone as error:
                 self._renew(row, error.ref)
@@ -164,27 +165,12 @@ class Engine:
         self.deeds.log.info("row.renewed", step=row.name)
         self.journal.commit(lambda ledger: renewal.count(ledger, self.plan, row, gone))
 
-    def _replace(self, ref: Ref) -> None:
-        """See that a resource is made anew: under the next id where its row has ids, else once the old one is gone."""
-        record = self.ledger.records.get(ref)
-        if record is None:
-            raise BadUsage(f"{ref} is not in the ledger.", hint="python -m provision state list shows what is.")
-        row = self.plan[record.step]
-        self._refuse_if_protected(row)
-        if record.adopted or row.step.delete is keep:
-            raise BadUsage(f"{ref} is not ours to delete, so it cannot be replaced.")
-        if record.replaced:
-            return  # by a run that died: the new one is made below, and this one then goes
-        if row.renews or row.once:
-            self.journal.note(self.deeds.written(row, ref, replaced=True))
-            self._renew(row)
-            return
-        self.remove(row, record)
-        for child in self.plan.inside(row.name):
-            for lost in [other.ref for other in self.ledger.records.values() if other.step == child]:
-                self.deeds.forget(lost)
+    def refuse_if_protected(self, row: Row) -> None:
+        """Make sure that nothing that a row has made is protected.
 
-    def _refuse_if_protected(self, row: Row) -> None:
+        Raises:
+            Protected: Something is.
+        """
         for record in self.ledger.records.values():
             if record.step == row.name and record.protected:
                 raise Protected(f"{record.ref} would have to be replaced, and it is protected by the settings.")
@@ -207,8 +193,13 @@ class Engine:
         if (record.keep, record.protected) != (why, protected):
             self.journal.note(self.deeds.written(row, ref, keep=why, protected=protected))
 
-    def remove(self, row: Row, record: Record) -> None:
+    def remove(self, row: Row, record: Record, *, older: bool = False) -> None:
         """Take one recorded resource away, when it is ours; its record goes with it.
+
+        Args:
+            row: Its row.
+            record: What the ledger says of it.
+            older: Whether another one, of another id, is declared by now: then no further id is needed.
 
         Raises:
             NotOurs: The thing under this name does not carry our mark any more.
@@ -218,22 +209,32 @@ class Engine:
 
         def forget(ledger: Ledger) -> None:
             del ledger.records[record.ref]
-            if row.once:
+            if row.once and not older:
                 renewal.count(ledger, self.plan, row)
 
         self.journal.note(forget)
 
     def _prune(self, rows: Collection[str]) -> None:
-        """Take away what no row declares any more, dependants first; the newest of a row may be kept for a rollback."""
+        """Take away what no row declares any more, dependants first; the newest of a row may be kept for a rollback.
+
+        Not what rows that this run leaves out may still use, and nothing that holds data of the users.
+        """
         for row in reversed(list(self.plan)):
-            if row.name not in rows:
+            if not self.plan.with_dependants([row.name]).issubset(rows):
                 continue
             for record in row.obsolete(self.ledger, self._declared[row.name]):
                 if row.step.delete is keep:
                     self.deeds.forget(record.ref)
-                else:
+                elif not self._holds_data(row, record.ref):
                     with contextlib.suppress(Stays):  # looked at again by every run, and listed by `down`
-                        self.remove(row, record)
+                        self.remove(row, record, older=True)
+
+    def _holds_data(self, row: Row, ref: Ref) -> bool:
+        contents = row.step.contents(self.gcp, ref) if row.data else None
+        if contents is None or not contents.objects:
+            return False
+        self.deeds.log.warning("resource.kept", step=row.name, ref=ref, objects=contents.objects)
+        return True
 
     def visit_all(self, needs: Mapping[str, Iterable[str]], visit: Callable[[str], None]) -> Outcome:
         """Visit rows side by side, each once those that it needs are done."""

@@ -62,6 +62,13 @@ class Protected(ProvisionError):
     hint = "Take its row out of protect in provision.toml and run up, if it may really go."
 
 
+class HoldsData(ProvisionError):
+    """Something that would have to be deleted, and was not said to go with it, holds data of the users."""
+
+    exit_code = 5
+    hint = "Move the data away, or take the resource down with python -m provision down --delete-data."
+
+
 class WrongRegion(ProvisionError):
     """The project's App Engine application lies in another region, for ever."""
 

@@ -33,7 +33,8 @@ def shown(engine: Engine, *, live: bool) -> Iterator[None]:
         live: Whether a person looks at standard error.
     """
     if live:
-        with watching("", engine):
+        console = Console(stderr=True, highlight=False)
+        with Live(_Block(engine), console=console, transient=True, redirect_stdout=False, refresh_per_second=4):
             yield
         return
     over = threading.Event()
@@ -44,15 +45,6 @@ def shown(engine: Engine, *, live: bool) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
-
-
-@contextlib.contextmanager
-def watching(words: str, engine: Engine | None = None) -> Iterator[None]:
-    """Show a line that moves, below everything that is logged meanwhile; it is gone afterwards."""
-    console = Console(stderr=True, highlight=False)
-    block = _Block(words, engine)
-    with Live(block, console=console, transient=True, redirect_stdout=False, refresh_per_second=4):
-        yield
 
 
 def on_a_terminal() -> bool:
@@ -67,7 +59,10 @@ def show_cursor() -> None:
 
 
 def under_way(engine: Engine) -> list[str]:
-    """What this run has begun and not finished within a moment, a line each, what takes longest first."""
+    """What this run has begun and not finished within a moment, a line each, what takes longest first.
+
+    In the end there is nothing to be done any more, and the run waits for the server.
+    """
     now = engine.clock.now()
     pending = [(record.pending, record.step) for record in engine.journal.ledger.records.values() if record.pending]
     begun = [
@@ -75,27 +70,24 @@ def under_way(engine: Engine) -> list[str]:
         for deed, step in pending
         if deed.run == engine.run or deed.operation
     ]
-    return [
+    changes = [
         f"{_DOING[deed.verb]} {row.name} ({re.split('[:;,]', row.title)[0]}), {_length(time)}"
         for time, deed, row in sorted(begun, key=lambda item: item[0], reverse=True)
         if time >= A_MOMENT
     ]
+    return [*changes, *filter(None, [engine.waits_for])]
 
 
 class _Block:
     """What is under way, as it is whenever it is drawn."""
 
-    def __init__(self, words: str, engine: Engine | None) -> None:
-        self._words = words
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._spinner = Spinner("dots")
-        self._begun = engine.clock.now() if engine else None
+        self._begun = engine.clock.now()
 
     def __rich__(self) -> RenderableType:
         engine = self._engine
-        if engine is None or self._begun is None:
-            self._spinner.update(text=self._words)
-            return self._spinner
         state = "stopping" if engine.stop.is_set() else "Ctrl-C is safe"
         length = _length(engine.clock.now() - self._begun)
         self._spinner.update(text=f"{len(engine.done)} changes, {length}; {state}")

@@ -82,6 +82,15 @@ class Contents:
     objects: int
     bytes: int
 
+    def __str__(self) -> str:
+        """In words: ``3 objects, 52.4 MB``."""
+        value, units = float(self.bytes), iter(("kB", "MB", "GB", "TB", "PB", "EB"))
+        unit = "bytes"
+        while value >= 1000:
+            value, unit = value / 1000, next(units)
+        amount = f"{value:.1f}" if self.bytes >= 1000 else str(self.bytes)
+        return f"{self.objects} object{'' if self.objects == 1 else 's'}, {amount} {unit}"
+
 
 class Stays(Exception):
     """Raised by a delete that must not be made now; its message tells the user what stays and why."""

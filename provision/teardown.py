@@ -167,4 +167,5 @@ class Teardown:
         if all(record.keep and not record.waits for record in ledger.records.values()):
             ledger.facts.clear()
             ledger.counters.clear()
+            ledger.replacing.clear()
             ledger.salt = self._new_salt

@@ -5,9 +5,9 @@ import structlog
 import tenacity
 
 from provision import identity, retry
-from provision.clock import Clock
 from provision.errors import NotReachable
 from provision.gcp import TIMEOUT, Gcp
+from provision.patience import Patience
 
 PATIENCE = {401: 0.0, 403: 600.0, 404: 300.0, 502: 300.0, 503: 300.0}
 """Seconds that an answer is borne with: IAM spreads for minutes (https://cloud.google.com/iam/docs/access-change-propagation),
@@ -17,18 +17,19 @@ GRANT_SPREADS = 420.0
 """Seconds until a new right to sign for the log pusher counts everywhere, at the most."""
 
 
-def server_answers(gcp: Gcp, clock: Clock, account: str, origin: str) -> None:
+def server_answers(patience: Patience, account: str, origin: str) -> None:
     """Ask for the server's health through the door, as long as what is in the way may go away by itself.
 
     Args:
-        gcp: The clients; the caller must be allowed to sign for the account.
-        clock: Whose time passes.
+        patience: Whose clients are used, and who waits; the caller must be allowed to sign for the account.
         account: E-mail of the log pusher.
         origin: Where the server is reached.
 
     Raises:
         NotReachable: It does not answer; says which link of the chain is broken.
+        Interrupted: The run was stopped.
     """
+    clock = patience.clock
     begun = clock.monotonic()
 
     def worth_repeating(error: BaseException) -> bool:
@@ -41,12 +42,12 @@ def server_answers(gcp: Gcp, clock: Clock, account: str, origin: str) -> None:
     policy = tenacity.Retrying(
         retry=tenacity.retry_if_exception(worth_repeating),
         wait=tenacity.wait_exponential(multiplier=0.25, max=15),
-        sleep=clock.sleep,
+        sleep=patience.pause,
         before_sleep=tell,
         reraise=True,
     )
     try:
-        policy(lambda: _ask(gcp, account, origin))
+        policy(lambda: _ask(patience.gcp, account, origin))
     except _NotYet as error:
         raise NotReachable(str(error)) from error
 

@@ -80,7 +80,7 @@ class Record(Entry):
         protected: whether the user forbade its deletion.
         keep: why `down` keeps it, None when it does not.
         waits: why it could not be deleted yet, None when nobody tried or nothing stands in its way.
-        replaced: whether the user asked for another one in its place.
+        replaced: whether the user asked for another one in its place: this one goes.
         pending: the change that was begun; after a crash it may or may not have happened.
         done: the last finished change.
     """
@@ -130,6 +130,7 @@ class Ledger(Entry):
         runners: who has run `up`, as IAM members.
         counters: by step, how often Google wanted a new id.
         rollback: the way back that was begun last, None when it was abandoned or something was done since.
+        replacing: refs that an `up` which has not come to its end was asked to make anew.
         records: by ref.
         facts: by step, what only the server could tell.
     """
@@ -148,6 +149,7 @@ class Ledger(Entry):
     runners: list[str] = Field(default_factory=list)
     counters: dict[str, int] = Field(default_factory=dict)
     rollback: Rollback | None = None
+    replacing: list[str] = Field(default_factory=list)
     records: dict[str, Record] = Field(default_factory=dict)
     facts: dict[str, Body] = Field(default_factory=dict)
 

@@ -48,7 +48,8 @@ PLAN = Plan((
 
     row(sql_instance,      peering, at_least=("settings.dataDiskSizeGb",), once=True,
         final="what it held is only in its final backup, and Google keeps its name for a week"),
-    row(sql_database,      sql_instance, dies_with=sql_instance),
+    row(sql_database,      sql_instance, dies_with=sql_instance,
+        final="what it held would be in no backup; the instance leaves one"),
     row(secret,            apis, settles=60, once=True, final="its versions went with it"),
     row(secret_version,    secret, dies_with=secret, renews=True, final="Google has destroyed what it said"),
     row(sql_user,          sql_database, secret_version, write_only=("passwordVersion",), dies_with=sql_instance),

@@ -29,7 +29,7 @@ FLOORS = (
     {"convergence", "verify"},
     {"engine"},
     {"session", "teardown"},
-    {"rebuild", "rollback"},
+    {"rebuild", "replacement", "rollback"},
     {"progress", "report"},
     {"options"},
     {"commands"},

@@ -14,7 +14,6 @@ from provision.options import Options, common, takes_turns
 if TYPE_CHECKING:
     from provision.engine import Engine
     from provision.gcp import Gcp
-    from state.ledger import Ledger
     from state.store import Store
 
 ALL = "*"
@@ -40,7 +39,7 @@ def up(
 
     Brings everything to what provision.toml says. Without that file it asks the questions that have no default.
     """
-    from provision import rollback, session
+    from provision import replacement, rollback, session
 
     settings = options.settings() or options.first_settings(ask=True)
     running.must_be_rows(only, "--only")
@@ -55,13 +54,16 @@ def up(
         if engine.ledger.region != settings.region:  # nothing lies there any more
             engine.journal.note(lambda ledger: setattr(ledger, "region", settings.region))
         rollback.give_up(engine)
+        replacement.ask(engine, replace, engine.rows(only))
         with _undone(engine, store) if rollback_on_failure else contextlib.nullcontext():
-            engine.up(settings, only=only, replace=replace, adopts=lambda ref: ALL in adopt or ref in adopt)
-        ledger, deployment = engine.ledger, engine.deployment(settings)
+            replacement.clear_the_way(engine, engine.rows(only))
+            engine.up(settings, only=only, adopts=lambda ref: ALL in adopt or ref in adopt)
+        deployment = engine.deployment(settings)
+        url = "" if only else _reached(engine, deployment.account("log-pusher"))
+        replacement.settle(engine)
     if only:
         options.report.changed(engine.done, time.monotonic() - begun)
         return
-    url = _reached(options, gcp, ledger, deployment.account("log-pusher"))
     commands = {name: options.command(name) for name in ("drift", "down")} | {"export": _export(options, gcp, url)}
     seconds = time.monotonic() - begun
     options.report.deployed(commands, url, deployment.members, engine.done, seconds, settings.support_email)
@@ -88,13 +90,14 @@ def _undone(engine: "Engine", store: "Store") -> Iterator[None]:
         raise
 
 
-def _reached(options: Options, gcp: "Gcp", ledger: "Ledger", account: str) -> str:
+def _reached(engine: "Engine", account: str) -> str:
     """The server's address, once it answers there through the front door."""
-    from provision import clock, progress, session, verify
+    from provision import session, verify
 
-    url = session.origin_of(ledger)
-    with progress.watching("Waiting until MLflow answers") if running.is_watched(options) else contextlib.nullcontext():
-        verify.server_answers(gcp, clock.SystemClock(), account, url)
+    url = session.origin_of(engine.ledger)
+    engine.waits_for = "waiting until MLflow answers"
+    engine.doing(engine.waits_for)
+    verify.server_answers(engine.deeds.patience, account, url)
     return url
 
 

@@ -248,35 +248,6 @@ def test_only_some_rows_and_what_they_need():
     assert set(cloud.resources) == {"networks/n", "versions/2", "buckets/a"}
 
 
-def test_one_thing_is_made_anew():
-    """`--replace`: the old one goes first where its name is the same."""
-    cloud, store = ToyCloud(), MemoryStore()
-    up(table(cloud), store)
-    changes = len(cloud.changes)
-    up(table(cloud), store, replace=["buckets/a"])
-
-    assert cloud.changes[changes:] == [("delete", "buckets/a"), ("create", "buckets/a")]
-
-
-def test_a_replacement_under_a_new_id():
-    """The new one is there before the old one goes, and the same command again makes no third."""
-    cloud, store = ToyCloud(), MemoryStore()
-
-    def declare(deployment, facts):
-        return {f"versions/{deployment.counters.get('server', 0)}": {"image": "a"}}
-
-    rows = [row(toy_step(cloud, "server", {}, declare=declare), renews=True)]
-    up(rows, store)
-    cloud.die_before = len(cloud.changes)
-    with pytest.raises(Death):
-        up(rows, store, replace=["versions/0"])
-    up(rows, store, replace=["versions/0"])
-
-    assert cloud.changes[-2:] == [("create", "versions/1"), ("delete", "versions/0")]
-    with pytest.raises(BadUsage, match="versions/0 is not in the ledger"):
-        up(rows, store, replace=["versions/0"])
-
-
 def test_a_failed_run_leaves_its_way_back():
     """What it has made before it failed can be undone; its error is what the user gets."""
     cloud, store = ToyCloud(), MemoryStore()

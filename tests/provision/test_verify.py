@@ -10,6 +10,7 @@ from google.oauth2.credentials import Credentials
 from provision import verify
 from provision.errors import NotReachable
 from provision.gcp import Gcp
+from provision.patience import Patience
 from tests.provision.conftest import PROJECT
 from tests.provision.toy import HandMovedClock
 
@@ -58,9 +59,8 @@ def ask(cloud, server):
     def ask(account=ACCOUNT):
         clock = HandMovedClock()
         try:
-            verify.server_answers(
-                Gcp(PROJECT, Credentials("owner"), cloud.url), clock, account, f"http://127.0.0.1:{server.server_port}"
-            )
+            patience = Patience(Gcp(PROJECT, Credentials("owner"), cloud.url), clock)
+            verify.server_answers(patience, account, f"http://127.0.0.1:{server.server_port}")
         except NotReachable as error:
             return clock.seconds, str(error)
         return clock.seconds, None

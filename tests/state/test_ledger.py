@@ -71,6 +71,7 @@ LEDGERS = st.builds(
             "remove": st.lists(st.text(), max_size=1),
         }
     ),
+    replacing=st.lists(st.text(), max_size=1),
     facts=st.dictionaries(st.text(), BODIES, max_size=2),
 )
 

@@ -1,0 +1,103 @@
+"""Makes things anew on request: `up --replace`.
+
+The request is in the ledger before anything is touched, and stays there until the command has come to its end: so it
+is gone on with after any crash or failure, and the same command again asks for nothing twice.
+"""
+
+from collections.abc import Collection, Iterable
+
+from provision import renewal
+from provision.engine import Engine
+from provision.errors import BadUsage, HoldsData, StillInUse
+from provision.plan import Row
+from provision.step import Ref, Stays, keep
+from state.ledger import Ledger, Record
+
+
+def ask(engine: Engine, refs: Iterable[Ref], rows: Collection[str]) -> None:
+    """Write down which resources shall be made anew; what was asked for before is not asked for twice.
+
+    Args:
+        engine: The engine of this run.
+        refs: What shall be made anew.
+        rows: Names of the rows that this run works on.
+
+    Raises:
+        BadUsage, Protected, HoldsData: One of them cannot be replaced; nothing was touched.
+    """
+    fresh = [ref for ref in dict.fromkeys(refs) if ref not in engine.ledger.replacing]
+    records = [_replaceable(engine, ref, rows) for ref in fresh]
+
+    def write(ledger: Ledger) -> None:
+        ledger.replacing += fresh
+        for record in records:
+            ledger.records[record.ref] = record.model_copy(update={"replaced": True})
+        for row in {record.step: engine.plan[record.step] for record in records}.values():
+            if _has_ids(row):
+                renewal.count(ledger, engine.plan, row)
+
+    if fresh:
+        engine.journal.commit(write)
+
+
+def clear_the_way(engine: Engine, rows: Collection[str]) -> None:
+    """Remove what a new one of the same name is to follow; what has ids goes once its new one is there.
+
+    Raises:
+        HoldsData: Somebody has put something into it meanwhile.
+        StillInUse: It cannot go now.
+    """
+    for row in reversed(list(engine.plan)):
+        for record in [record for record in engine.ledger.records.values() if record.step == row.name]:
+            if record.replaced and row.name in rows and not _has_ids(row):
+                _refuse_if_it_holds_data(engine, row, record)
+                try:
+                    engine.remove(row, record)
+                except Stays as reason:
+                    raise StillInUse(f"{record.ref} cannot be replaced now: {reason}") from reason
+                _forget_what_went_along(engine, row, record.ref)
+
+
+def settle(engine: Engine) -> None:
+    """Let the next request be a new one: the command that asked has come to its end."""
+    if engine.ledger.replacing:
+        engine.journal.note(lambda ledger: ledger.replacing.clear())
+
+
+def _replaceable(engine: Engine, ref: Ref, rows: Collection[str]) -> Record:
+    record = engine.ledger.records.get(ref)
+    if record is None:
+        raise BadUsage(f"{ref} is not in the ledger.", hint="python -m provision state list shows what is.")
+    row = engine.plan.rows.get(record.step)
+    if row is None:
+        raise BadUsage(f"{ref}: this version of the program has no step {record.step} that could make it anew.")
+    if row.name not in rows:
+        raise BadUsage(f"{ref} is of the row {row.name}, which --only leaves out.")
+    if record.adopted or row.step.delete is keep:
+        raise BadUsage(f"{ref} is not ours to delete, so it cannot be replaced.")
+    if row.final and not _has_ids(row):
+        raise BadUsage(f"{ref} cannot be replaced alone: {row.final}.")
+    engine.refuse_if_protected(row)
+    _refuse_if_it_holds_data(engine, row, record)
+    return record
+
+
+def _refuse_if_it_holds_data(engine: Engine, row: Row, record: Record) -> None:
+    contents = row.step.contents(engine.gcp, record.ref) if row.data else None
+    if contents is not None and contents.objects:
+        raise HoldsData(
+            f"{record.ref} holds {contents}, which would be lost.",
+            hint=f"If they may go: python -m provision down --only {row.name} --delete-data, then up.",
+        )
+
+
+def _forget_what_went_along(engine: Engine, row: Row, ref: Ref) -> None:
+    inside = engine.plan.inside(row.name)
+    for other in [other for other in engine.ledger.records.values() if other.step in inside]:
+        if other.ref.startswith(f"{ref}/"):
+            engine.deeds.forget(other.ref)
+
+
+def _has_ids(row: Row) -> bool:
+    """Whether a new one can be there beside the old one, under an id of its own."""
+    return row.renews or row.once
