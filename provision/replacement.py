@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 
 from provision import renewal
 from provision.engine import Engine
-from provision.errors import BadUsage, HoldsData, StillInUse
+from provision.errors import BadUsage, HoldsData, NotOurs, StillInUse
 from provision.plan import Row
 from provision.step import Ref, Stays, keep
 from state.ledger import Ledger, Record
@@ -44,24 +44,31 @@ def clear_the_way(engine: Engine, rows: Collection[str]) -> None:
     """Remove what a new one of the same name is to follow; what has ids goes once its new one is there.
 
     Raises:
-        HoldsData: Somebody has put something into it meanwhile.
-        StillInUse: It cannot go now.
+        HoldsData, NotOurs, StillInUse: Something must not go, or cannot; it is as it was, and asked for no more.
     """
     for row in reversed(list(engine.plan)):
         for record in [record for record in engine.ledger.records.values() if record.step == row.name]:
             if record.replaced and row.name in rows and not _has_ids(row):
-                _refuse_if_it_holds_data(engine, row, record)
-                try:
-                    engine.remove(row, record)
-                except Stays as reason:
-                    raise StillInUse(f"{record.ref} cannot be replaced now: {reason}") from reason
-                _forget_what_went_along(engine, row, record.ref)
+                _clear(engine, row, record)
 
 
 def settle(engine: Engine) -> None:
     """Let the next request be a new one: the command that asked has come to its end."""
     if engine.ledger.replacing:
         engine.journal.note(lambda ledger: ledger.replacing.clear())
+
+
+def _clear(engine: Engine, row: Row, record: Record) -> None:
+    try:
+        _refuse_if_it_holds_data(engine, row, record)
+        engine.remove(row, record)
+    except (Stays, HoldsData, NotOurs, StillInUse) as error:
+        engine.journal.note(engine.deeds.written(row, record.ref, replaced=False))
+        engine.journal.note(lambda ledger: ledger.replacing.remove(record.ref))
+        if isinstance(error, Stays):
+            raise StillInUse(f"{record.ref} cannot be replaced: {error}") from error
+        raise
+    _forget_what_went_along(engine, row, record.ref)
 
 
 def _replaceable(engine: Engine, ref: Ref, rows: Collection[str]) -> Record:
