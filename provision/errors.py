@@ -181,6 +181,15 @@ class LedgerDamaged(ProvisionError):
         self.last_good = last_good
 
 
+class LedgerLost(LedgerDamaged):
+    """The ledger is gone, but its history is there; to begin anew would forget all that is deployed.
+
+    It is a damaged one of which no byte is left: what mends it is the same.
+    """
+
+    hint = "Put the newest of the history in its place: python -m provision state restore SERIAL; or state rebuild."
+
+
 class StillDeployed(ProvisionError):
     """The ledger that was to be removed still knows of resources."""
 

@@ -243,12 +243,19 @@ def common(command: Callable[..., None]) -> Callable[..., None]:
             error.hint = f"Type: {replace(options, state=error.to).command(*_typed())}"
             raise
         except LedgerDamaged as error:
-            if error.last_good is not None:
-                again = options.command("state", "restore", str(error.last_good))
-                error.hint = f"The last good one has serial {error.last_good}; to put it back: {again}"
+            error.hint = _ways_back(options, error.last_good)
             raise
 
     return wrapped
+
+
+def _ways_back(options: Options, last_good: int | None) -> str:
+    """What to type when a ledger cannot be read any more."""
+    rebuild = f"to make it anew from the cloud: {options.command('state', 'rebuild')}"
+    if last_good is None:
+        return f"Nothing in its history can be read either; {rebuild}"
+    restore = options.command("state", "restore", str(last_good))
+    return f"The last good one has serial {last_good}; to put it back: {restore}; or {rebuild}"
 
 
 def _typed() -> list[str]:

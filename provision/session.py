@@ -32,7 +32,7 @@ def reading(gcp: Gcp, store: Store) -> Iterator[Ledger]:
 
     Raises:
         NothingDeployed: There is no ledger.
-        LedgerUnreadable, LedgerDamaged, LedgerMoved: See ledger_at.
+        LedgerUnreadable, LedgerDamaged, LedgerLost, LedgerMoved: See ledger_at.
     """
     with read_only(gcp):
         ledger = ledger_at(store)
@@ -42,11 +42,12 @@ def reading(gcp: Gcp, store: Store) -> Iterator[Ledger]:
 
 
 def ledger_at(store: Store) -> Ledger | None:
-    """The ledger as it is saved, None when there is none.
+    """The ledger as it is saved, None when there never was one.
 
     Raises:
         LedgerUnreadable: It is of a newer version.
         LedgerDamaged: It is cut off, or not what was once saved.
+        LedgerLost: There was one, as its history says.
         LedgerMoved: It is in another place by now.
     """
     with in_words_of_ours(store):
@@ -181,7 +182,7 @@ def holding(
     Raises:
         LockedByAnotherRun: Another run holds the lease to the end of the wait.
         LostTheLease: Another run has taken over.
-        LedgerUnreadable, LedgerDamaged, LedgerMoved: See ledger_at.
+        LedgerUnreadable, LedgerDamaged, LedgerLost, LedgerMoved: See ledger_at.
     """
     run, who = parts.name(clock), runner or getpass.getuser()
     with (
@@ -324,6 +325,8 @@ def in_words_of_ours(store: Store) -> Iterator[None]:
         raise errors.LedgerMoved(f"At {store}: {error}", to=error.to) from error
     except state_errors.DamagedLedger as error:
         raise errors.LedgerDamaged(f"At {store}: {error}", last_good=_last_good(store)) from error
+    except state_errors.LostLedger as error:
+        raise errors.LedgerLost(f"At {store}: {error}", last_good=_last_good(store)) from error
     except state_errors.NewerSchema as error:
         raise errors.LedgerUnreadable(str(error)) from error
     except (state_errors.NotSaved, state_errors.Unclear, state_errors.TooFast) as error:
@@ -331,7 +334,7 @@ def in_words_of_ours(store: Store) -> Iterator[None]:
 
 
 def _last_good(store: Store) -> int | None:
-    """What to offer in the place of a damaged ledger; a look that fails must not hide what was to be told."""
+    """What to offer in the place of a damaged or lost ledger; a look that fails must not hide what was to be told."""
     try:
         good = (serial for serial in reversed(history.serials(store)) if _can_be_read(store, serial))
         return next(good, None)

@@ -86,6 +86,14 @@ class DamagedLedger(StateError):
         self.why = why
 
 
+class LostLedger(StateError):
+    """The ledger is gone and its history is there: what removes a ledger on purpose removes the history first."""
+
+    def __init__(self, name: str, newest: int) -> None:
+        super().__init__(f"{name} is gone, but ledgers up to serial {newest} lie in its history.")
+        self.newest = newest
+
+
 # The lease
 
 

@@ -16,9 +16,20 @@ import uuid
 from collections.abc import Callable
 
 from state import history
-from state.errors import Conflict, DamagedLedger, Fenced, Moved, NewerSchema, NotSaved, StateError, TooFast, Unclear
+from state.errors import (
+    Conflict,
+    DamagedLedger,
+    Fenced,
+    LostLedger,
+    Moved,
+    NewerSchema,
+    NotSaved,
+    StateError,
+    TooFast,
+    Unclear,
+)
 from state.ledger import Ledger, dumps, loads
-from state.store import Store
+from state.store import Blob, Store
 
 Change = Callable[[Ledger], None]
 Instead = Callable[[Ledger | None], Ledger]
@@ -26,9 +37,29 @@ LONGEST_PAUSE = 32.0
 
 
 def read_ledger(store: Store, name: str = "ledger.json") -> Ledger | None:
-    """The ledger as it is saved, None when there is none; takes no lease and writes nothing."""
-    blob = store.get(name)
+    """The ledger as it is saved, None when there never was one; takes no lease and writes nothing.
+
+    Raises:
+        NewerSchema, DamagedLedger, LostLedger, Moved: it cannot be read.
+        Unclear: a read gets no answer.
+    """
+    blob = _blob_of(store, name)
     return None if blob is None else loads(blob.data, name)
+
+
+def _blob_of(store: Store, name: str) -> Blob | None:
+    """The ledger's bytes, None when there never was one; who took a lost one for that would begin a second deployment.
+
+    Raises:
+        LostLedger: there was one.
+    """
+    if (blob := store.get(name)) is not None:
+        return blob
+    known = history.serials(store)
+    # A first run may have made it since, and a second one begun the history: so there must be none after that either.
+    if known and (blob := store.get(name)) is None:
+        raise LostLedger(name, max(known))
+    return blob
 
 
 class Pace:
@@ -133,7 +164,7 @@ class Journal:
             run: this run's id.
             initial: makes a ledger when there is none yet; what it raises comes out.
             instead: makes the ledger to save in the place of the one that is there, which it is given; of a damaged
-                one, and where there is none, it is given None. What it raises comes out.
+                or lost one, and where there never was one, it is given None. What it raises comes out.
             check: raises when the lease is lost. Asked after the ledger was read and before it is saved, so that a
                 run that hung meanwhile takes nothing away from the one that has taken over.
 
@@ -141,13 +172,13 @@ class Journal:
             The ledger, durable in this run's name.
 
         Raises:
-            NewerSchema, DamagedLedger, Moved: it cannot be taken over; nothing was written.
+            NewerSchema, DamagedLedger, LostLedger, Moved: it cannot be taken over; nothing was written.
             NotSaved: others kept saving it, or the store gave no clear answer.
         """
         self._run = run
         made: Ledger | None = None
         for _ in range(self._attempts):
-            found = self._found(damaged_too=instead is not None)
+            found = self._found(spoilt_too=instead is not None)
             if instead is not None:
                 opened = instead(found)
             elif found is not None:
@@ -165,18 +196,24 @@ class Journal:
             return self._snapshot
         raise NotSaved(self._name, RuntimeError("other runs keep writing it"))
 
-    def _found(self, *, damaged_too: bool) -> Ledger | None:
+    def _found(self, *, spoilt_too: bool) -> Ledger | None:
         """Look what is there and put it into the history; serials go on even where a ledger was lost."""
-        blob = self._store.get(self._name)
+        self._generation = self._serial = 0
+        try:
+            blob = _blob_of(self._store, self._name)
+        except LostLedger as error:
+            if not spoilt_too:
+                raise
+            self._serial = error.newest
+            return None
         if blob is None:
-            self._generation, self._serial = 0, max(history.serials(self._store), default=0)
             return None
         self._generation = blob.generation
         try:
             found = loads(blob.data, self._name)
             self._serial = found.serial
         except DamagedLedger:
-            if not damaged_too:
+            if not spoilt_too:
                 raise
             found = None
             self._serial = max(history.serials(self._store), default=0) + 1

@@ -27,8 +27,9 @@ class Occupied(StateError):
 def move(source: Store, target: Store, ledger: Ledger, sleep: Callable[[float], None] = time.sleep) -> None:
     """Copy ledger, history and logs of runs, read them back, and leave a signpost in the place of the ledger.
 
-    The signpost comes last: until then the source is what counts, and afterwards the target is whole. Call it while
-    nobody else may write to either.
+    The signpost comes last: until then the source is what counts, and afterwards the target is whole. Meanwhile a
+    signpost at the target leads back, so that a copy that was not finished is not taken for a ledger that is lost.
+    Call it while nobody else may write to either.
 
     Args:
         source: where it lies.
@@ -37,7 +38,7 @@ def move(source: Store, target: Store, ledger: Ledger, sleep: Callable[[float], 
         sleep: waits for seconds, between two tries.
 
     Raises:
-        Occupied: the target holds another ledger, or one that has gone on since.
+        Occupied: the target holds another ledger, or one that has gone on since, or the history of another one.
         NotSaved: a store gives no clear answer.
         Unclear: a read gets no answer.
     """
@@ -47,6 +48,9 @@ def move(source: Store, target: Store, ledger: Ledger, sleep: Callable[[float], 
     there = target.get(LEDGER)
     if there is not None and there.data != blob.data and not _is_a_copy(there.data, source, ledger):
         raise Occupied(target, LEDGER)
+    if there is None:
+        _must_hold_copies_only(target, source)
+        bring(target, LEDGER, signpost(str(source)), may_replace=_never, sleep=sleep)
     for folder, grows in ((history.FOLDER, False), (events.FOLDER, True)):
         for name in source.list(folder):
             found = source.get(name)
@@ -120,6 +124,14 @@ def _always(there: bytes) -> bool:
 
 def _never(there: bytes) -> bool:
     return False
+
+
+def _must_hold_copies_only(target: Store, source: Store) -> None:
+    """Raise Occupied where a ledger was lost: what is left of it must not be buried under another one."""
+    for name in target.list(history.FOLDER):
+        left, ours = target.get(name), source.get(name)
+        if left is not None and (ours is None or ours.data != left.data):
+            raise Occupied(target, name)
 
 
 def _is_a_copy(there: bytes, source: Store, ledger: Ledger) -> bool:

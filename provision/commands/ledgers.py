@@ -98,7 +98,7 @@ def read(options: Options) -> "tuple[Store, Ledger]":
 
 
 def now_or_none(store: "Store") -> "Ledger | None":
-    """The current ledger; None where there is none, or a damaged one."""
+    """The current ledger; None where there is none, or a damaged or lost one."""
     from provision import session
 
     try:

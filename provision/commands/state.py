@@ -134,8 +134,9 @@ def pull(options: Options, file: Path | None) -> None:
     gcp, store = options.open(options.whose())
     with session.read_only(gcp), session.in_words_of_ours(store):
         blob = store.get(LEDGER)
-    if blob is None:
-        raise NothingDeployed(f"There is no ledger at {store}.")
+        if blob is None:
+            session.ledger_at(store)  # which tells of one that is lost
+            raise NothingDeployed(f"There is no ledger at {store}.")
     if file is None:
         sys.stdout.buffer.write(blob.data)
         sys.stdout.buffer.flush()

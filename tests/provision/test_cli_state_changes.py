@@ -66,7 +66,7 @@ class TestRestore:
                 assert "LedgerDamaged: " in told
                 assert says in told
                 assert "The last good one has serial 5; to put it back: " in told
-                assert told.endswith("python -m provision state restore 5 --local --state ./ledger.json\n")
+                assert "python -m provision state restore 5 --local --state ./ledger.json; or to make it anew" in told
         told = state(lived, "restore", "5", "--yes").out
 
         assert "The current ledger cannot be read" in told
@@ -85,6 +85,81 @@ class TestRestore:
         assert told.code == 3
         assert "Not confirmed; nothing was touched." in told.out
         assert (lived.path / "ledger.json").read_bytes() == before
+
+
+class TestLost:
+    """The ledger is gone and its history is there: somebody has deleted it, for nothing of ours leaves that behind."""
+
+    COMMANDS = (("status",), ("plan",), ("up",), ("down", "--yes"), ("state", "list"), ("state", "pull"),
+                ("state", "migrate", "--to", "./there.json"), ("state", "destroy", "--yes"))  # fmt: skip
+
+    @pytest.fixture
+    def lost(self, lived):
+        """As after `rm ledger.json`."""
+        (lived.path / "ledger.json").unlink()
+        return lived
+
+    @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+    def test_it_is_told_with_the_lines_that_mend_it(self, lost, cloud, command):
+        """Above all no second deployment is begun beside the one that is there."""
+        told = lost.type(*command, "--local", *STATE, code=3).err
+
+        assert "LedgerLost: " in told
+        assert "to put it back: python -m provision state restore 5 --local --state ./ledger.json;" in told
+        assert (
+            "or to make it anew from the cloud: python -m provision state rebuild --local --state ./ledger.json\n"
+            in told
+        )
+        assert cloud.writes() == []
+        assert not (lost.path / "ledger.json").exists()
+
+    def test_the_line_puts_it_back(self, lost):
+        """Under a serial that goes on; the history tells of it as ever, before and after."""
+        before = state(lost, "history", "--json").json["history"]
+        state(lost, "restore", "5", "--yes")
+
+        assert [item["serial"] for item in before] == [5]
+        assert (ledger_in(lost).counters, ledger_in(lost).serial) == ({"server": 1}, 6)
+        assert lost.type("status", "--local", *STATE, "--json").json["deployment"] == "0a1b2c3d"
+
+    def test_a_copy_puts_it_back_too(self, lost):
+        """It must be of the deployment that the history tells of."""
+        for deployment, code in (("ffffffff", 3), ("0a1b2c3d", 0)):
+            lost.write(dumps(a_ledger(deployment=deployment, serial=9)).decode(), "copy.json")
+            state(lost, "push", "copy.json", "--yes", code=code)
+
+        assert ledger_in(lost).deployment == "0a1b2c3d"
+
+    def test_it_is_made_anew(self, folder, cloud):
+        """Also beside its history; then there is nothing to do."""
+        folder.type("up", "--local", *STATE)
+        folder.type("up", "--local", *STATE)
+        deployment = ledger_in(folder).deployment
+        (folder.path / "ledger.json").unlink()
+        refused = folder.type("up", "--local", *STATE, code=3).err
+        state(folder, "rebuild", place=(*STATE, "--project", PROJECT))
+        cloud.writes()
+
+        assert "LedgerLost: " in refused
+        assert "nothing to change" in folder.type("up", "--local", *STATE).out
+        assert cloud.writes() == []
+        assert ledger_in(folder).deployment == deployment
+
+    def test_the_lease_of_a_dead_run_is_taken_away(self, lost):
+        """It stands in the way of whoever mends the ledger."""
+        holder = Holder(owner="o", who="user:grace@example.com", host="far-away", pid=7, run="r", doing="the database")
+        FileStore(lost.path / "ledger.json").put("lease.json", holder.written(), 0)
+        state(lost, "unlock", "--yes")
+
+        assert FileStore(lost.path / "ledger.json").get("lease.json") is None
+
+    def test_nothing_is_moved_on_top_of_it(self, lost):
+        """What is left of it is all that can mend it."""
+        lost.write(dumps(a_ledger(deployment="ffffffff")).decode(), "other.json")
+        told = state(lost, "migrate", "--to", "./ledger.json", place=("--state", "./other.json"), code=3).err
+
+        assert "Name a place that holds no ledger." in told
+        assert not (lost.path / "ledger.json").exists()
 
 
 class TestPush:
@@ -305,7 +380,7 @@ class TestRebuild:
         told = folder.type("status", "--local", *STATE, "--project", PROJECT, code=3).err
         state(folder, "rebuild", place=(*STATE, "--project", PROJECT, "--env", "default"))
 
-        assert "or make it anew: state rebuild" in told
+        assert "to make it anew from the cloud: python -m provision state rebuild --local" in told
         folder.type("drift", "--local", *STATE)
         assert [path.name for path in (folder.path / "ledger.json.history").iterdir()] == ["00000001.json"]
 

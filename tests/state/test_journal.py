@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from state.errors import DamagedLedger, Fenced, LeaseLost, Moved, NewerSchema, NotSaved
+from state.errors import DamagedLedger, Fenced, LeaseLost, LostLedger, Moved, NewerSchema, NotSaved
 from state.journal import Journal, Pace, read_ledger
 from state.ledger import loads, signpost
 
@@ -111,6 +111,37 @@ class TestOpening:
             Journal(memory).open("run-1", new_ledger)
 
         assert memory.saved == [data]
+
+    def test_a_ledger_that_is_lost_is_not_begun_anew(self, memory, hand, journal, new_ledger):
+        """Its history tells that there was one; what takes its place must be said, and goes on with the serials."""
+        rival(memory, hand)
+        generation = memory.get("ledger.json").generation
+        memory.delete("ledger.json", generation)
+
+        with pytest.raises(LostLedger, match="up to serial 1 lie in its history"):
+            read_ledger(memory)
+        with pytest.raises(LostLedger):
+            Journal(memory).open("run-3", lambda: pytest.fail("there was one"))
+        assert memory.get("ledger.json") is None
+
+        shown = Journal(memory).open("run-3", new_ledger, instead=lambda found: found or new_ledger(salt="back"))
+        assert (shown.salt, shown.serial) == ("back", 2)
+
+    def test_a_ledger_that_comes_between_two_looks_is_not_lost(self, memory, hand, new_ledger):
+        """A first run and a second one, both while somebody looks."""
+
+        class Slow:
+            """The look at the ledger comes before both runs, the look at the history after them."""
+
+            def get(self, name):
+                return memory.get(name)
+
+            def list(self, prefix):
+                Journal(memory).open("run-1", new_ledger)
+                rival(memory, hand)
+                return memory.list(prefix)
+
+        assert read_ledger(Slow()).run == "run-2"
 
     def test_it_does_not_begin_when_the_store_gives_no_clear_answer(self, memory, hand, new_ledger):
         """Nor does it show a ledger that may not be its own."""
