@@ -188,7 +188,7 @@ class Engine:
     def _note_what_down_keeps(self, row: Row, ref: Ref, config: Config) -> None:
         """Write down what `down`, which does not know the config, must keep, and why."""
         why = row.kept(self.deployment(config)) if row.kept else None
-        protected = not {row.name, *self.plan.around(row.name)}.isdisjoint(config.protect)
+        protected = self.plan.is_protected(row.name, config.protect)
         record = self.ledger.records[ref]
         if (record.keep, record.protected) != (why, protected):
             self.journal.note(self.deeds.written(row, ref, keep=why, protected=protected))

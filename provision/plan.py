@@ -154,6 +154,10 @@ class Plan:
         outer = self[name].dies_with
         return {outer, *self.around(outer)} if outer else set()
 
+    def is_protected(self, name: str, protect: Collection[str]) -> bool:
+        """Whether settings that protect some rows forbid to delete what this one makes: it, or what it goes with."""
+        return not {name, *self.around(name)}.isdisjoint(protect)
+
     def inside(self, name: str) -> set[str]:
         """All rows that go when a row is deleted."""
         return {line.name for line in self if name in self.around(line.name)}

@@ -252,7 +252,14 @@ class Rebuilding:
         deed = Deed(verb="update", run=self.run, serial=serial or newest, at=at, before=body, after=body)
         kept = row.kept(self._deployment()) if row.kept else None
         self._ledger.records[ref] = Record(
-            ref=ref, step=row.name, needs=list(row.needs), body=body, adopted=adopted, keep=kept, done=deed
+            ref=ref,
+            step=row.name,
+            needs=list(row.needs),
+            body=body,
+            adopted=adopted,
+            protected=self.plan.is_protected(row.name, self.found.config.protect),
+            keep=kept,
+            done=deed,
         )
 
     def _learn(self, row: Row, live: Body) -> None:

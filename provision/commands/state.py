@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from provision.commands import ledgers
+from provision.commands import ledgers, running
 from provision.errors import BadUsage, LedgerMoved, NothingDeployed
-from provision.options import InReadingOrder, Options, common, takes_turns
+from provision.options import CONFIG_FILE, InReadingOrder, Options, common, takes_turns
 
 if TYPE_CHECKING:
     from state.ledger import Ledger
@@ -230,6 +230,7 @@ def rebuild(options: Options, deployment: str | None, force: bool, lock_timeout:
     now = clock.SystemClock()
     settings = options.settings()
     config = settings or options.first_settings(ask=False)
+    running.must_be_rows(config.protect, "protect:")
     gcp = options.clients(config, resume=True)
     with session.read_only(gcp):
         project = bootstrap.find_project(gcp, now, may_change=False)
@@ -251,12 +252,17 @@ def rebuild(options: Options, deployment: str | None, force: bool, lock_timeout:
     with ledgers.holding(options, gcp, store, lock_timeout, instead=instead) as held:
         ledger = held.journal.ledger
     told = {"deployment": ledger.deployment, "region": ledger.region, "records": sorted(ledger.records)}
-    options.report.object(**told, runners=ledger.runners, not_ours=made.not_ours, ledger=str(store))
+    options.report.object(
+        **told, runners=ledger.runners, not_ours=made.not_ours, ledger=str(store), protection_known=settings is not None
+    )
     options.report.line(f"Deployment {ledger.deployment}: {len(ledger.records)} resources found; the ledger is {store}")
     for ref in made.not_ours:
         options.report.line(f"  ! {ref}", "has a name that we use, and not our mark: left alone")
     if ledger.runners:
         options.report.line(f"May act as the client, as before: {', '.join(ledger.runners)}")
+    if settings is None:
+        missing = f"Without {CONFIG_FILE} nobody knows what it protects"
+        options.report.line(f"{missing}: down does not until the next up with it.")
     options.report.line(f"To see whether all is as it should be: {options.command('drift')}")
 
 

@@ -70,7 +70,7 @@ def save(deployment, ledger):
 
 def known(ledger, *guests):
     """What a ledger says of every resource, but for what happened when, and who made what nobody can delete."""
-    said = {"step", "needs", "body", "adopted", "keep"}
+    said = {"step", "needs", "body", "adopted", "protected", "keep"}
     return {
         ref: record.model_dump(include=said - ({"adopted"} if PLAN[record.step].step.delete is keep else set()))
         for ref, record in ledger.records.items()
@@ -251,6 +251,21 @@ def test_mlflow_as_the_default_service(deploying, emulator):
     }
     assert set(anew.records) == set(lost.records)
     settled(deployment)
+
+
+def test_what_the_settings_protect(deploying, emulator):
+    """It is protected by the new ledger too, with what goes with it, so `down` still leaves it alone."""
+    deployment = deploying(protect=["sql_instance"])
+    deployment.up()
+    deployment.up()  # see above
+    same(deployment, lose(deployment))
+    kept = {record.step for record in deployment.ledger().records.values() if record.protected}
+    before = set(emulator.world.table("sql.instances"))
+    stays = {left.ref: left.why for left in deployment.down()}
+
+    assert kept == {"sql_instance", "sql_database", "sql_user"}
+    assert set(emulator.world.table("sql.instances")) == before
+    assert "The settings protect it." in stays.values()
 
 
 def test_two_environments_side_by_side(deploying):

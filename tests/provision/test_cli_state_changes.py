@@ -360,6 +360,26 @@ class TestRebuild:
         folder.type("token", "--local")
         assert "Taken down" in folder.type("down", "--local", "--yes", "--delete-data").out
 
+    def test_what_the_settings_protect_is_known_from_them_only(self, folder, cloud):
+        """With them `down` keeps it as ever; without them that is said, and the next `up` mends it."""
+        folder.write(f'project = "{PROJECT}"\nprotect = ["sql_instance"]\n')
+        folder.type("up", "--local", *STATE)
+        (folder.path / "ledger.json").unlink()
+        known = state(folder, "rebuild").out
+        folder.type("down", "--local", "--yes", *STATE)
+        kept = list(cloud.world.table("sql.instances"))
+        folder.type("up", "--local", *STATE)
+        settings = (folder.path / "provision.toml").rename(folder.path / "settings.toml")
+        unknown = state(folder, "rebuild", "--force", place=(*STATE, "--project", PROJECT)).out
+        unprotected = [record for record in ledger_in(folder).records.values() if record.protected]
+        folder.type("up", "--local", *STATE, "--config", settings.name)
+
+        assert "protects" not in known
+        assert len(kept) == 1
+        assert "Without provision.toml nobody knows what it protects" in unknown
+        assert unprotected == []
+        assert [record.step for record in ledger_in(folder).records.values() if record.protected]
+
     def test_a_good_ledger_is_not_replaced_unless_by_force(self, folder, cloud):
         """What was replaced is in the history."""
         folder.type("up", "--local")
