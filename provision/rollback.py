@@ -4,12 +4,14 @@
 2. What was changed since gets its before image; what was deleted since is made again.
 3. What was there before us and was taken over since gets its before image, and is known no more.
 4. What cannot come back, and whatever names it, stays as it is. That is told before anything starts.
+5. Names are made as they were made then, so that the next `up` goes on with what came back.
 
 The way back is durable before its first step, so that it can be gone on with, or given up, after any crash; and so is
 that its end was reached, so that the same command once more does not go forth again.
 """
 
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -52,8 +54,8 @@ def way_back(plan: Plan, states: Sequence[Ledger], to: str | None = None) -> Way
     if to is None and now.rollback is not None and now.rollback.by:
         return Way(Rollback(to=now.rollback.to), {}, {})  # the same command again: everything is back already
     before, later, run = _parted(states, to)
-    first = _first_deeds(before, later)
-    then = {ref: record for ref, record in before.items() if record.done is not None}
+    first = _first_deeds(before.records, later)
+    then = {ref: record for ref, record in before.records.items() if record.done is not None}
     goal = Rollback(to=run)
     for ref, record in then.items():
         body, deed = record.body, first.get(ref)
@@ -72,7 +74,7 @@ def way_back(plan: Plan, states: Sequence[Ledger], to: str | None = None) -> Way
             goal.remove.append(ref)
         else:
             goal.release[ref] = deed.before or {}
-    return _without_the_lost(plan, goal, now)
+    return _without_the_lost(plan, goal, before, now)
 
 
 def begin(engine: Engine, goal: Rollback) -> None:
@@ -102,17 +104,27 @@ def go_back(engine: Engine) -> list[Left]:
         return []
     left: list[Left] = []
     risky = data_at_risk(engine.plan, engine.gcp, engine.ledger)
+    if not _named_by(engine.ledger.salt, engine.ledger.records):  # also for an `up` that gives up this way half gone
+        engine.journal.note(lambda ledger: _name_as_then(ledger, goal))
     _walk(engine, engine.plan.needs(), lambda name: _restore(engine, goal, name))
+    engine.journal.note(lambda ledger: _name_as_then(ledger, goal))
     _walk(engine, engine.plan.dependants(), lambda name: left.extend(_undo(engine, goal, name, risky)))
 
     def arrive(ledger: Ledger) -> None:
         ledger.rollback = Rollback(to=goal.to, by=engine.run)
+        _name_as_then(ledger, goal)  # what was removed meanwhile has been counted
         steps = {record.step for record in ledger.records.values()}
         for name in ledger.facts.keys() - steps:
             del ledger.facts[name]
 
     engine.journal.commit(arrive)
     return left
+
+
+def _name_as_then(ledger: Ledger, goal: Rollback) -> None:
+    ledger.salt = goal.salt or ledger.salt
+    counters = {**ledger.counters, **goal.counters}
+    ledger.counters = {name: count for name, count in counters.items() if count}
 
 
 def _restore(engine: Engine, goal: Rollback, name: str) -> None:
@@ -141,11 +153,14 @@ def _undo(engine: Engine, goal: Rollback, name: str, risky: dict[Ref, Contents])
     return left
 
 
-def _parted(states: Sequence[Ledger], to: str | None) -> tuple[dict[Ref, Record], Sequence[Ledger], str]:
-    """The records before a run, the ledgers from that run on, and the run's id."""
-    earlier = [{}, *(state.records for state in states[:-1])]
+def _parted(states: Sequence[Ledger], to: str | None) -> tuple[Ledger, Sequence[Ledger], str]:
+    """The ledger before a run, the ledgers from that run on, and the run's id."""
+    nothing = states[-1].model_copy(update={"records": {}})
+    earlier = [nothing, *states[:-1]]
     if to is None:
-        changed = [number for number, state in enumerate(states) if _told(state.records) != _told(earlier[number])]
+        changed = [
+            number for number, state in enumerate(states) if _told(state.records) != _told(earlier[number].records)
+        ]
         if not changed:
             raise BadUsage("No run has changed anything yet, so there is nothing to go back to.")
         return earlier[changed[-1]], states[changed[-1] :], states[changed[-1]].run
@@ -175,27 +190,58 @@ def _first_deeds(before: dict[Ref, Record], later: Iterable[Ledger]) -> dict[Ref
     return first
 
 
-def _without_the_lost(plan: Plan, goal: Rollback, now: Ledger) -> Way:
-    """Take out of a goal what cannot come back, and the rows of whatever names it."""
+def _without_the_lost(plan: Plan, goal: Rollback, before: Ledger, now: Ledger) -> Way:
+    """Take out of a goal what cannot come back, and the rows of whatever names it; and settle the names."""
     lost: dict[Ref, str] = {}
     for ref, record in goal.restore.items():
         why = plan[record.step].final
         if why is not None and ref not in now.records:
             lost[ref] = why
-    broken, size = set(lost), -1
-    while len(broken) > size:  # what names something that does not come back would not work
-        size = len(broken)
-        broken |= {ref for ref, record in goal.restore.items() if any(_names(ref, record, other) for other in broken)}
-    rows = {goal.restore[ref].step for ref in broken}
-    stays = {
+    stays = _what_stays(goal, lost, now)
+    salt = before.salt
+    if before.salt != now.salt and _named_by(now.salt, stays):  # the next `up` can name things in one way only
+        salt = now.salt
+        why = f"What stays is named with {now.salt}, and this with {before.salt}; one deployment has one of them."
+        lost |= {ref: why for ref in _named_by(before.salt, goal.restore) if ref not in lost}
+        stays = _what_stays(goal, lost, now)
+    rows = _rows_of(_broken(goal, lost), goal)
+    back = {record.step for record in before.records.values()} - rows
+    reached = Rollback(
+        to=goal.to,
+        restore={ref: record for ref, record in goal.restore.items() if record.step not in rows},
+        release={ref: body for ref, body in goal.release.items() if ref not in stays},
+        remove=[ref for ref in goal.remove if ref not in stays],
+        salt=salt,
+        counters={name: before.counters.get(name, 0) for name in sorted(back)},
+    )
+    return Way(reached, lost, stays)
+
+
+def _what_stays(goal: Rollback, lost: dict[Ref, str], now: Ledger) -> dict[Ref, str]:
+    rows = _rows_of(_broken(goal, lost), goal)
+    return {
         ref: "What it was made for, or from, cannot come back."
         for ref, record in now.records.items()
         if record.step in rows and (ref in goal.restore or ref in goal.remove or ref in goal.release)
     }
-    restore = {ref: record for ref, record in goal.restore.items() if record.step not in rows}
-    release = {ref: body for ref, body in goal.release.items() if ref not in stays}
-    remove = [ref for ref in goal.remove if ref not in stays]
-    return Way(Rollback(to=goal.to, restore=restore, release=release, remove=remove), lost, stays)
+
+
+def _broken(goal: Rollback, lost: Iterable[Ref]) -> set[Ref]:
+    """What does not come back, and what names it, which would not work."""
+    broken, size = set(lost), -1
+    while len(broken) > size:
+        size = len(broken)
+        broken |= {ref for ref, record in goal.restore.items() if any(_names(ref, record, other) for other in broken)}
+    return broken
+
+
+def _rows_of(refs: Iterable[Ref], goal: Rollback) -> set[str]:
+    return {goal.restore[ref].step for ref in refs}
+
+
+def _named_by(salt: str, refs: Iterable[Ref]) -> list[Ref]:
+    """Of some refs, those in whose names the salt is."""
+    return [ref for ref in refs if salt in re.split("[-/]", ref)]
 
 
 def _names(ref: Ref, record: Record, other: Ref) -> bool:

@@ -108,6 +108,8 @@ class Rollback(Entry):
         restore: what shall be as it was then, by ref.
         release: refs that were there before us, and are known no more once they are as they were.
         remove: refs that were made since.
+        salt: the suffix that names had then, "" to leave it as it is.
+        counters: by step, how often Google had wanted a new id then; those of other steps stay as they are.
     """
 
     to: str
@@ -115,6 +117,8 @@ class Rollback(Entry):
     restore: dict[str, Record] = Field(default_factory=dict)
     release: dict[str, Body] = Field(default_factory=dict)
     remove: list[str] = Field(default_factory=list)
+    salt: str = ""
+    counters: dict[str, int] = Field(default_factory=dict)
 
 
 class Ledger(Entry):

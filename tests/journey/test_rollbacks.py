@@ -96,3 +96,18 @@ def test_a_password_that_was_destroyed_stays_replaced(deployment):
     }
     assert drift == []
     assert changes(deployment.emulator, deployment.up) == []
+
+
+def test_a_down_is_undone_and_the_artifacts_are_used_again(deployment):
+    """The bucket that `down` has spared is the one that the next `up` works on; the database comes anew."""
+    (ref,) = [ref for ref, record in deployment.ledger().records.items() if record.step == "artifact_bucket"]
+    bucket = deployment.gcp.storage.bucket(ref.rpartition("/")[2])
+    bucket.blob("1/model.pkl").upload_from_string(b"precious")
+    deployment.down(delete_data=False)
+    deployment.rollback()
+    deployment.up()
+    buckets = [found.name for found in deployment.gcp.storage.list_buckets() if "-artifacts-" in found.name]
+
+    assert buckets == [bucket.name]
+    assert bucket.blob("1/model.pkl").download_as_bytes() == b"precious"
+    assert deployment.drift() == []

@@ -6,6 +6,7 @@ from provision import rollback, step
 from provision.config import Config
 from provision.errors import BadUsage, GoogleRefused
 from provision.plan import row
+from provision.teardown import Teardown
 from state import history
 from tests.provision.toy import Death, MemoryStore, ToyCloud, engine, toy_step
 
@@ -266,3 +267,102 @@ def test_a_failed_run_leaves_its_way_back():
 
     assert changed == 1500
     assert cloud.resources == before
+
+
+def named_table(cloud, data):
+    """A bucket for data and a database, named by salt and counters; `data` says what lies in which bucket."""
+
+    def buckets(deployment, facts):
+        return {f"buckets/b-{deployment.salt}": {"class": "STANDARD"}}
+
+    def databases(deployment, facts):
+        return {f"databases/{deployment.numbered(f'd-{deployment.salt}', 'database')}": {"tier": "small"}}
+
+    def contents(gcp, ref):
+        return step.Contents(data.get(ref, 0), 0)
+
+    bucket = toy_step(cloud, "bucket", {}, declare=buckets, contents=contents)
+    database = toy_step(cloud, "database", {}, declare=databases)
+    return [row(bucket, data=True), row(database, once=True, final="its data is gone")]
+
+
+def down(rows, store, salt):
+    """One `down`, which draws this salt for the next deployment."""
+    run = engine(rows, store)
+    Teardown(run, salt, delete_data=False).run()
+    run.journal.flush()
+    return run
+
+
+@pytest.mark.parametrize("fault", ["none", "die_before", "die_after"])
+def test_what_down_has_spared_is_gone_on_with(fault):
+    """After `down` and `rollback` the next `up` works on the old bucket, also when the rollback died and was given up."""
+    cloud, store, data = ToyCloud(), MemoryStore(), {"buckets/b-x1y2": 3}
+
+    def rows():
+        return [*named_table(cloud, data), row(toy_step(cloud, "network", {"networks/n": {"mtu": 1460}}))]
+
+    up(rows(), store)
+    down(rows(), store, "n3w4")
+    if fault == "none":
+        back(rows(), store)
+    else:
+        setattr(cloud, fault, len(cloud.changes))
+        with pytest.raises(Death):
+            back(rows(), store)
+        rollback.give_up(engine(rows(), store))
+    run = up(rows(), store)
+
+    assert run.ledger.salt == "x1y2"
+    assert {ref for ref in cloud.resources if ref.startswith("buckets/")} == {"buckets/b-x1y2"}
+    assert ("delete", "buckets/b-x1y2") not in cloud.changes
+
+
+def test_what_would_need_two_salts_stays_as_it_is():
+    """The database of a second deployment stays, so its names do too, and the first one's bucket is told as lost."""
+    cloud, store, data = ToyCloud(), MemoryStore(), {"buckets/b-x1y2": 3}
+    up(named_table(cloud, data), store)
+    gone = down(named_table(cloud, data), store, "n3w4")
+    up(named_table(cloud, data), store)
+    deployed = dict(cloud.resources)
+    _, found = way(named_table(cloud, data), store, gone.run)
+    back(named_table(cloud, data), store, gone.run)
+    changes = len(cloud.changes)
+    run = up(named_table(cloud, data), store)
+
+    assert set(found.lost) == {"databases/d-x1y2", "buckets/b-x1y2"}
+    assert set(found.stays) == {"databases/d-n3w4", "buckets/b-n3w4"}
+    assert run.ledger.salt == "n3w4"
+    assert cloud.resources == deployed
+    assert cloud.changes[changes:] == []
+
+
+@pytest.mark.parametrize("number", range(1, 14))
+def test_a_death_at_any_save_of_a_rollback_of_a_down(number):
+    """The same command again ends where salt and counters are those of then, so that `up` has nothing to do."""
+    cloud, store, data = ToyCloud(), MemoryStore(), {"buckets/b-x1y2": 3}
+
+    def declare(deployment, facts):
+        return {f"versions/{deployment.counters.get('server', 0)}": {"image": "a"}}
+
+    rows = [named_table(cloud, data)[0], row(toy_step(cloud, "server", {}, declare=declare), renews=True)]
+    up(rows, store)
+    up(rows, store, replace=["versions/0"])
+    down(rows, store, "n3w4")
+    store.die_at = store.saves + number
+    try:
+        back(rows, store)
+    except Death:
+        store.die_at = None
+        run = engine(rows, store)
+        if run.ledger.rollback is None:
+            back(rows, store)
+        else:
+            rollback.go_back(run)
+    store.die_at = None
+    changes = len(cloud.changes)
+    run = up(rows, store)
+
+    assert (run.ledger.salt, run.ledger.counters) == ("x1y2", {"server": 1})
+    assert set(run.ledger.records) == {"buckets/b-x1y2", "versions/1"}
+    assert cloud.changes[changes:] == []

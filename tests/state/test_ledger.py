@@ -69,6 +69,8 @@ LEDGERS = st.builds(
             "restore": st.dictionaries(st.text(), RECORDS, max_size=1),
             "release": st.dictionaries(st.text(), BODIES, max_size=1),
             "remove": st.lists(st.text(), max_size=1),
+            "salt": st.text(),
+            "counters": st.dictionaries(st.text(), st.integers(0), max_size=1),
         }
     ),
     replacing=st.lists(st.text(), max_size=1),
