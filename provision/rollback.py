@@ -23,6 +23,9 @@ from provision.step import Contents, Ref, Stays, keep
 from provision.teardown import Left, data_at_risk, held
 from state.ledger import Deed, Ledger, Record, Rollback
 
+_KEPT = ("adopted", "found", "keep", "protected", "replaced")
+"""What of a record comes back by being written down again; the rest of it is what was done, and is told by `bring`."""
+
 
 @dataclass(frozen=True)
 class Way:
@@ -62,7 +65,7 @@ def way_back(plan: Plan, states: Sequence[Ledger], to: str | None = None) -> Way
         if deed is not None and deed.before is not None and not plan[record.step].at_least:
             body = compare.merged(body, deed.before)
         current = now.records.get(ref)
-        if current is None or current.pending or current.body != body:
+        if current is None or current.pending or current.body != body or _kept(current) != _kept(record):
             goal.restore[ref] = record.model_copy(update={"body": body, "pending": None})
     for ref, record in now.records.items():
         row, deed = plan[record.step], first.get(ref) or record.done or record.pending
@@ -132,8 +135,11 @@ def _restore(engine: Engine, goal: Rollback, name: str) -> None:
     for ref, record in goal.restore.items():
         if record.step == name:
             engine.bring(row, ref, record.body)
-            kept = {field: getattr(record, field) for field in ("adopted", "found", "keep", "protected")}
-            engine.journal.note(engine.deeds.written(row, ref, **kept))
+            engine.journal.note(engine.deeds.written(row, ref, **_kept(record)))
+
+
+def _kept(record: Record) -> dict[str, object]:
+    return {field: getattr(record, field) for field in _KEPT}
 
 
 def _undo(engine: Engine, goal: Rollback, name: str, risky: dict[Ref, Contents]) -> list[Left]:
@@ -173,7 +179,10 @@ def _parted(states: Sequence[Ledger], to: str | None) -> tuple[Ledger, Sequence[
 
 def _told(records: dict[Ref, Record]) -> dict[Ref, object]:
     """What of the records tells that a run has changed something."""
-    return {ref: (record.body, record.done and record.done.serial, record.pending) for ref, record in records.items()}
+    return {
+        ref: (record.body, record.done and record.done.serial, record.pending, record.replaced)
+        for ref, record in records.items()
+    }
 
 
 def _first_deeds(before: dict[Ref, Record], later: Iterable[Ledger]) -> dict[Ref, Deed]:

@@ -366,3 +366,23 @@ def test_a_death_at_any_save_of_a_rollback_of_a_down(number):
     assert (run.ledger.salt, run.ledger.counters) == ("x1y2", {"server": 1})
     assert set(run.ledger.records) == {"buckets/b-x1y2", "versions/1"}
     assert cloud.changes[changes:] == []
+
+
+@pytest.mark.parametrize("fault", ["die_before", "die_after"])
+def test_a_replacement_that_is_taken_back_is_not_made_after_all(fault):
+    """Neither by the next `up`, nor is it taken for begun when somebody asks for it again."""
+    cloud, store = ToyCloud(), MemoryStore()
+    rows = [named_table(cloud, {})[1]]
+    up(rows, store)
+    setattr(cloud, fault, len(cloud.changes))
+    with pytest.raises(Death):
+        up(rows, store, replace=["databases/d-x1y2"])
+    back(rows, store)
+    changes = len(cloud.changes)
+    run = up(rows, store)
+    untouched, record = cloud.changes[changes:], run.ledger.records["databases/d-x1y2"]
+    up(rows, store, replace=["databases/d-x1y2"])
+
+    assert untouched == []
+    assert not record.replaced
+    assert list(cloud.resources) == ["databases/d-x1y2-2"]
