@@ -51,6 +51,7 @@ def up(
     if known is not None:
         session.must_fit(known, settings)
     with running.changing(options, gcp, store, settings, lock_timeout) as engine:
+        session.must_fit(engine.ledger, settings)  # once more: another first run may have made it meanwhile
         if engine.ledger.region != settings.region:  # nothing lies there any more
             engine.journal.note(lambda ledger: setattr(ledger, "region", settings.region))
         rollback.give_up(engine)

@@ -8,6 +8,7 @@ import pytest
 
 from provision import bootstrap
 from state.files import FileStore
+from state.journal import read_ledger
 from state.ledger import Ledger, Record, dumps
 from state.lock import Lease
 from tests.provision.conftest import NUMBER, PROJECT
@@ -47,6 +48,21 @@ def test_another_run_is_at_work(folder, cloud, words):
     assert "busy with: Cloud SQL for PostgreSQL" in told.err
     assert "--lock-timeout" in told.err
     assert "held by      user:grace@example.com" in status.out
+    assert cloud.writes() == []
+
+
+def test_two_first_runs_that_mean_different_regions(folder, cloud):
+    """The one that waited finds a ledger where there was none, and is told like any later run: nothing is moved."""
+    folder.write(f'project = "{PROJECT}"\nregion = "us-central1"\n')
+    with another_run(folder):
+        waiting = folder.start("up", "--local", *STATE)
+        waiting.until("another run is at work")
+        folder.write(dumps(LEDGER).decode(), "ledger.json")
+    told = waiting.ended()
+
+    assert told.code == 5
+    assert "the deployment lies in europe-west1, and nothing of it can be moved" in told.err
+    assert read_ledger(FileStore(folder.path / "ledger.json")).region == "europe-west1"
     assert cloud.writes() == []
 
 
