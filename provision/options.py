@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import click
 
 from provision import log
-from provision.errors import BadConfig, BadUsage, LedgerDamaged, LedgerMoved, NothingDeployed
+from provision.errors import BadConfig, BadUsage, LedgerDamaged, LedgerMoved, LedgerUnreadable, NothingDeployed
 
 if TYPE_CHECKING:
     from provision.config import Config, Whose
     from provision.gcp import Gcp
     from provision.report import Report
+    from state.ledger import Ledger
     from state.store import Store
 
 CONFIG_FILE = Path("provision.toml")
@@ -136,7 +137,8 @@ class Options:
             resume: Whether an emulator that was stopped may be started again.
 
         Raises:
-            BadUsage: Nothing says which project is meant.
+            BadUsage: Nothing says which project is meant, or --state names the ledger of another one than the command
+                line says.
             BadConfig: The settings name a file that cannot be read; only who makes something needs it.
             NothingDeployed: There is no place for a ledger, and none may be made.
         """
@@ -148,6 +150,7 @@ class Options:
         gcp, now = self.clients(settings, make=make, resume=resume), clock.SystemClock()
         if self.state is not None:
             store = bootstrap.named_store(gcp, now, self.state, may_change=make)
+            self._must_mean_the_one_at(store)
             gcp.project = self._project(settings) or self._project_at(store)
             return gcp, store
         project = bootstrap.find_project(gcp, now, may_change=make)
@@ -189,18 +192,43 @@ class Options:
         return said
 
     def _project_at(self, store: "Store") -> str:
-        from provision import session
-        from state import history
-
-        try:
-            ledger = session.ledger_at(store)
-        except LedgerDamaged:
-            ledger = history.last_good(store)
-            if ledger is None:
-                raise
+        ledger = _whose_ledger(store)
         if ledger is None:
             raise NothingDeployed(f"There is no ledger at {store}.")
         return ledger.project
+
+    def _must_mean_the_one_at(self, store: "Store") -> None:
+        """Make sure that the ledger that --state names is of what the command line says besides, if anything."""
+        if not (said := self._said()):
+            return
+        try:
+            ledger = _whose_ledger(store)
+        except (
+            LedgerDamaged,
+            LedgerMoved,
+            LedgerUnreadable,
+        ):  # told by the command, which may even be there to mend it
+            return
+        for key, value in said.items():
+            if ledger is not None and (there := getattr(ledger, key)) != value:
+                raise BadUsage(
+                    f"--{key} {value} contradicts the ledger at {store}, which is of {key} {there}.",
+                    hint=f"Leave --{key} out if that ledger is meant, or name another one with --state.",
+                )
+
+
+def _whose_ledger(store: "Store") -> "Ledger | None":
+    """The ledger, or the last good one where it is damaged or lost: as good to tell whose it is."""
+    from provision import session
+    from state import history
+
+    try:
+        return session.ledger_at(store)
+    except LedgerDamaged:
+        earlier = history.last_good(store)
+        if earlier is None:
+            raise
+        return earlier
 
 
 class InReadingOrder(click.Group):

@@ -196,6 +196,41 @@ def test_the_ledger_of_something_else(folder, cloud, text, says):
     assert cloud.writes() == []
 
 
+@pytest.mark.parametrize("said", [("--env", "staging"), ("--project", "another-project")], ids=" ".join)
+@pytest.mark.parametrize(
+    "words",
+    [
+        "down --yes",
+        "rollback --yes",
+        "release projects/p",
+        "drift",
+        "status",
+        "token",
+        "up",
+        "plan",
+        "state list",
+        "state restore 1 --yes",
+        "state destroy --yes",
+    ],
+)
+def test_the_ledger_of_something_else_than_the_command_line_says(folder, cloud, words, said):
+    """Whoever names two things that contradict each other is asked which is meant; nothing is touched."""
+    folder.write(dumps(LEDGER).decode(), "ledger.json")
+    told = folder.type(*words.split(), "--local", *STATE, *said, code=3).err
+
+    assert told.startswith(f"BadUsage: {' '.join(said)} contradicts the ledger at ")
+    assert f"Leave {said[0]} out if that ledger is meant" in told
+    assert (folder.path / "ledger.json").read_bytes() == dumps(LEDGER)
+    assert cloud.writes() == []
+
+
+def test_the_command_line_that_says_what_the_ledger_says(folder, cloud):
+    """Then nothing is in the way."""
+    folder.write(dumps(LEDGER).decode(), "ledger.json")
+
+    folder.type("status", "--local", *STATE, "--project", PROJECT, "--env", "default")
+
+
 @pytest.mark.parametrize("command", ["up", "plan", "status"])
 def test_nobody_has_signed_in(folder, command):
     """Without credentials for Google, it is told how to come by them."""
