@@ -12,7 +12,9 @@ from provision.errors import BadUsage, LedgerMoved, NothingDeployed
 from provision.options import CONFIG_FILE, InReadingOrder, Options, common, takes_turns
 
 if TYPE_CHECKING:
+    from provision.gcp import Gcp
     from state.ledger import Ledger
+    from state.store import Store
 
 LEDGER = "ledger.json"
 
@@ -344,25 +346,47 @@ def destroy(options: Options, yes: bool, lock_timeout: float | None) -> None:
 
     whose, now = options.whose(), clock.SystemClock()
     gcp, store = options.open(whose, resume=True)
-    try:
-        with session.reading(gcp, store) as ledger:
-            ledgers.must_be_empty(options, store, ledger)
-        what = "the ledger"
-    except LedgerMoved as error:
-        what = f"the signpost to {error.to}"
+    what = _to_be_removed(options, gcp, store)
     ledgers.ask(options, f"This removes {what} at {store}, with the history there.", "Remove it?", yes=yes)
-    if what == "the ledger":
+    if what == _THE_LEDGER:
         with ledgers.holding(options, gcp, store, lock_timeout, logged=False) as held:
             ledgers.must_be_empty(options, store, held.journal.ledger)
             moving.clear(store)
     else:
         with session.in_words_of_ours(store), session.leased(store, session.new_run(now), lock_timeout):
-            moving.clear(store)
+            if what != _NOTHING_MORE:  # else what lies there now is of somebody who has begun meanwhile
+                moving.clear(store)
     gone = None
     if options.state is None:
         project = bootstrap.find_project(gcp, now, may_change=False)
         gone = bootstrap.remove_own_bucket(gcp, project, options.env or (whose.env if whose else "default"))
+    if what == _NOTHING_MORE and not gone:
+        raise NothingDeployed(f"There is no ledger at {store}; its bucket stays, for something else lies in it.")
     options.report.object(removed=str(store), bucket_removed=gone)
     options.report.line(f"Removed {store}.")
     if gone is False:
         options.report.line("Its bucket stays: something else lies in it.")
+
+
+_THE_LEDGER, _NOTHING_MORE = "the ledger", "the bucket of the ledger that was"
+
+
+def _to_be_removed(options: Options, gcp: "Gcp", store: "Store") -> str:
+    """What there is to destroy, in words: of a run that died on it, perhaps no more than the bucket.
+
+    Raises:
+        StillDeployed: The ledger knows of something.
+        NothingDeployed: There is neither a ledger, nor a bucket that was made for one.
+    """
+    from provision import session
+
+    try:
+        with session.reading(gcp, store) as ledger:
+            ledgers.must_be_empty(options, store, ledger)
+    except LedgerMoved as error:
+        return f"the signpost to {error.to}"
+    except NothingDeployed:
+        if options.state is not None:
+            raise
+        return _NOTHING_MORE
+    return _THE_LEDGER

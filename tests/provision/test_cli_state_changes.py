@@ -2,6 +2,7 @@
 
 import json
 import platform
+import time
 
 import pytest
 
@@ -305,6 +306,44 @@ class TestDestroy:
         assert told["bucket_removed"] is True
         assert cloud.google("GET", "storage.googleapis.com/storage/v1/b", project=PROJECT).get("items", []) == []
         assert "holds no ledger" in folder.type("status", "--local", code=3).err
+
+    @pytest.mark.parametrize("dies_at", ["storage.objects.delete", "storage.buckets.delete"])
+    def test_dead_when_the_ledger_is_gone_already(self, folder, cloud, dies_at):
+        """Typed again it finishes, whether the lease of the dead run has stayed, or only the bucket."""
+        folder.type("up", "--local")
+        folder.type("down", "--local", "--yes", "--delete-data")
+        name = bootstrap.state_bucket(bootstrap.Project(PROJECT, NUMBER))
+
+        def objects(**query):
+            found = cloud.google("GET", f"storage.googleapis.com/storage/v1/b/{name}/o", **query)
+            return [item["name"].partition("/")[2] for item in found.get("items", [])]
+
+        of_the_ledger = len(objects()) + 1  # and the snapshot that this run leaves; then comes the lease
+        left, skip = (["lease.json"], of_the_ledger) if dies_at == "storage.objects.delete" else ([], 0)
+        cloud.fails(method=dies_at, skip=skip, delay=10.0)
+        dying = folder.start("state", "destroy", "--yes", "--local")
+        deadline = time.monotonic() + 20
+        while objects(versions=str(not left).lower()) != left and time.monotonic() < deadline:
+            time.sleep(0.02)
+        dying.process.kill()
+        dying.process.join()
+        before = objects()
+        told = state(folder, "destroy", "--yes", "--json", place=()).json
+
+        assert before == left
+        assert told["bucket_removed"] is True
+        assert cloud.google("GET", "storage.googleapis.com/storage/v1/b", project=PROJECT).get("items", []) == []
+
+    def test_where_nothing_was(self, folder, cloud):
+        """An env without a ledger, beside one that has its ledger in the same bucket; or a file that is not there."""
+        folder.type("up", "--local", "--env", "prod")
+        beside = state(folder, "destroy", "--yes", place=(), code=3).err
+        nowhere = state(folder, "destroy", "--yes", code=3).err
+
+        assert "NothingDeployed: There is no ledger at gs://" in beside
+        assert "something else lies in it" in beside
+        assert "NothingDeployed: There is no ledger at /" in nowhere
+        assert folder.type("drift", "--local", "--env", "prod").code == 0
 
     def test_the_bucket_stays_while_another_environment_has_its_ledger_there(self, folder, cloud):
         """Which goes on as ever."""
