@@ -5,7 +5,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -268,7 +268,7 @@ def common(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(options, **given)
         except LedgerMoved as error:
-            error.hint = f"Type: {replace(options, state=error.to).command(*_typed())}"
+            error.hint = f"Type: {_typed_with_state(error.to)}"
             raise
         except LedgerDamaged as error:
             error.hint = _ways_back(options, error.last_good)
@@ -286,15 +286,17 @@ def _ways_back(options: Options, last_good: int | None) -> str:
     return f"The last good one has serial {last_good}; to put it back: {restore}; or {rebuild}"
 
 
-def _typed() -> list[str]:
-    """The command that runs, with its arguments and without its options."""
-    context = click.get_current_context()
-    arguments = [param.name for param in context.command.params if isinstance(param, click.Argument) and param.name]
-    words = [str(context.params[name]) for name in arguments if context.params.get(name) is not None]
-    while context.parent:
-        words.insert(0, str(context.info_name))
-        context = context.parent
-    return words
+def _typed_with_state(place: str) -> str:
+    """The command line that runs, word by word, but for --state: what it leaves out would be another command."""
+    words = sys.argv[1:]
+    options_end = words.index("--") if "--" in words else len(words)
+    said, literal = words[:options_end], words[options_end:]
+    kept = [
+        word
+        for before, word in zip(["", *said], said, strict=False)
+        if "--state" not in {before, word} and not word.startswith("--state=")
+    ]
+    return shlex.join(["python", "-m", "provision", *kept, "--state", place, *literal])
 
 
 takes_turns = click.option(

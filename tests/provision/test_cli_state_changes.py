@@ -2,6 +2,7 @@
 
 import json
 import platform
+import shlex
 import time
 
 import pytest
@@ -10,7 +11,7 @@ from provision import bootstrap
 from state.files import FileStore
 from state.holder import Holder
 from state.journal import read_ledger
-from state.ledger import Ledger, dumps
+from state.ledger import Ledger, dumps, signpost
 from tests.provision.conftest import NUMBER, PROJECT
 
 STATE = ("--state", "./ledger.json")
@@ -224,6 +225,22 @@ class TestMigrate:
         assert f"Type: python -m provision state show {NETWORK} --local --state {here}" in shown
         assert cloud.writes() == []
         assert folder.type("drift", "--local", "--state", here).code == 0
+
+    def test_the_line_that_is_told_is_the_one_that_was_typed(self, lived):
+        """Word by word, with nothing but the place changed: `down` of a part stays the part."""
+        (lived.path / "ledger.json").rename(lived.path / "copy.json")
+        lived.write(signpost("gs://states/a b").decode(), "ledger.json")
+        here, there = "--state ./ledger.json", "--state 'gs://states/a b'"
+        for typed, told in (
+            (f"release --local projects/a 'b c' {here}", f"release --local projects/a 'b c' {there}"),
+            (f"release --local {here} -- -a", f"release --local {there} -- -a"),
+            (f"--local down {here} --only traffic --yes", f"--local down --only traffic --yes {there}"),
+            ("down --state=./ledger.json --yes --local", f"down --yes --local {there}"),
+            (f"state push copy.json --local --yes {here}", f"state push copy.json --local --yes {there}"),
+            (f"up --replace x --local --adopt {here} --env a", f"up --replace x --local --adopt --env a {there}"),
+        ):
+            refused = lived.type(*shlex.split(typed), code=3).err
+            assert refused.endswith(f"\nNext: Type: python -m provision {told}\n")
 
     def test_typed_again_it_has_nothing_to_do(self, lived):
         """Not even where the first time died behind its last step; elsewhere it does not go on its own."""
