@@ -106,6 +106,7 @@ def go_back(engine: Engine) -> list[Left]:
     if goal is None or goal.by:
         return []
     left: list[Left] = []
+    engine.deeds.failed.clear()  # what waits for a row that failed has to go too, and can only once its end is there
     risky = data_at_risk(engine.plan, engine.gcp, engine.ledger)
     if not _named_by(engine.ledger.salt, engine.ledger.records):  # also for an `up` that gives up this way half gone
         engine.journal.note(lambda ledger: _name_as_then(ledger, goal))

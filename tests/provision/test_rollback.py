@@ -8,7 +8,7 @@ from provision.errors import BadUsage, GoogleRefused
 from provision.plan import row
 from provision.teardown import Teardown
 from state import history
-from tests.provision.toy import Death, MemoryStore, ToyCloud, engine, toy_step
+from tests.provision.toy import DEPLOYMENT, Death, MemoryStore, ToyCloud, engine, toy_step
 
 CONFIG = Config(project="my-project")
 
@@ -386,3 +386,31 @@ def test_a_replacement_that_is_taken_back_is_not_made_after_all(fault):
     assert untouched == []
     assert not record.replaced
     assert list(cloud.resources) == ["databases/d-x1y2-2"]
+
+
+def test_a_failed_run_undoes_what_google_is_still_at():
+    """A server's deployment that waits for a database that failed: its end is waited for all the same, and it goes."""
+    cloud, store = ToyCloud(), MemoryStore()
+    deploying = "//x/operations/1"
+
+    def refuse(gcp, ref, body):
+        raise GoogleRefused("no more databases")
+
+    def deploy(gcp, ref, body):
+        cloud.change("create", ref, lambda: cloud.resources.update({ref: {**body, "mark": DEPLOYMENT}}))
+        return deploying
+
+    database = row(toy_step(cloud, "database", {"databases/d": {"tier": "small"}}, create=refuse))
+    server = toy_step(cloud, "server", {"versions/1": {"image": "a"}}, create=deploy)
+    rows = [database, row(server, awaits=(database.step,))]
+    run = engine(rows, store)
+    over = run.clock.monotonic() + 600
+    run.deeds.patience._over = lambda operation: run.clock.monotonic() >= over
+    with pytest.raises(GoogleRefused):
+        run.up(CONFIG)
+    rollback.begin(run, rollback.way_back(run.plan, [*history.states(store), run.ledger], run.run).goal)
+    rollback.go_back(run)
+
+    assert cloud.changes == [("create", "versions/1"), ("delete", "versions/1")]
+    assert run.clock.monotonic() >= over
+    assert run.ledger.records == {}
