@@ -19,8 +19,8 @@ from provision import compare
 from provision.engine import Engine
 from provision.errors import BadUsage
 from provision.plan import Plan, Row
-from provision.step import Contents, Ref, Stays, keep
-from provision.teardown import Left, data_at_risk, held
+from provision.step import Ref, Stays, keep
+from provision.teardown import HoldsData, Left, remove_unless_it_holds_data
 from state.ledger import Deed, Ledger, Record, Rollback
 
 _KEPT = ("adopted", "found", "keep", "protected", "replaced")
@@ -107,12 +107,11 @@ def go_back(engine: Engine) -> list[Left]:
         return []
     left: list[Left] = []
     engine.deeds.failed.clear()  # what waits for a row that failed has to go too, and can only once its end is there
-    risky = data_at_risk(engine.plan, engine.gcp, engine.ledger)
     if not _named_by(engine.ledger.salt, engine.ledger.records):  # also for an `up` that gives up this way half gone
         engine.journal.note(lambda ledger: _name_as_then(ledger, goal))
     _walk(engine, engine.plan.needs(), lambda name: _restore(engine, goal, name))
     engine.journal.note(lambda ledger: _name_as_then(ledger, goal))
-    _walk(engine, engine.plan.dependants(), lambda name: left.extend(_undo(engine, goal, name, risky)))
+    _walk(engine, engine.plan.dependants(), lambda name: left.extend(_undo(engine, goal, name)))
 
     def arrive(ledger: Ledger) -> None:
         ledger.rollback = Rollback(to=goal.to, by=engine.run)
@@ -143,7 +142,7 @@ def _kept(record: Record) -> dict[str, object]:
     return {field: getattr(record, field) for field in _KEPT}
 
 
-def _undo(engine: Engine, goal: Rollback, name: str, risky: dict[Ref, Contents]) -> list[Left]:
+def _undo(engine: Engine, goal: Rollback, name: str) -> list[Left]:
     row, left = engine.plan[name], list[Left]()
     for record in [record for record in engine.ledger.records.values() if record.step == name]:
         if record.ref in goal.release:
@@ -153,10 +152,7 @@ def _undo(engine: Engine, goal: Rollback, name: str, risky: dict[Ref, Contents])
                 left.append(Left(record.ref, row.step.LEAVES))
             engine.deeds.forget(record.ref)
         elif record.ref in goal.remove:
-            if why := _reason_to_stay(record, risky):
-                left.append(Left(record.ref, why))
-            else:
-                left.extend(_removed(engine, row, record))
+            left.extend(_removed(engine, row, record))
     return left
 
 
@@ -261,16 +257,13 @@ def _names(ref: Ref, record: Record, other: Ref) -> bool:
     return ref.startswith(f"{other}/") or other in text or ("-" in name and name in text)
 
 
-def _reason_to_stay(record: Record, risky: dict[Ref, Contents]) -> str:
-    if record.protected:
-        return "The settings protect it."
-    contents = risky.get(record.ref)
-    return f"It holds {held(contents)}." if contents else ""
-
-
 def _removed(engine: Engine, row: Row, record: Record) -> list[Left]:
+    if record.protected:
+        return [Left(record.ref, "The settings protect it.")]
     try:
-        engine.remove(row, record)
+        remove_unless_it_holds_data(engine, row, record)
+    except HoldsData as reason:
+        return [Left(record.ref, f"{reason}.")]
     except Stays as reason:
         engine.deeds.forget(record.ref)
         return [Left(record.ref, str(reason))]

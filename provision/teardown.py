@@ -11,6 +11,8 @@ from provision.plan import Plan, Row
 from provision.step import Contents, Ref, Stays
 from state.ledger import Ledger, Record, Waits
 
+WOULD_GO = "down --delete-data would have removed them too."
+
 BETWEEN_TRIES = 60.0
 """Seconds between two attempts to remove what Google does not let go of."""
 
@@ -28,10 +30,32 @@ def data_at_risk(plan: Plan, gcp: Gcp, ledger: Ledger) -> dict[Ref, Contents]:
     found: dict[Ref, Contents] = {}
     for record in ledger.records.values():
         row = plan.rows.get(record.step)
-        contents = row.step.contents(gcp, record.ref) if row and row.data and not record.adopted else None
-        if contents is not None and contents.objects:
+        if row and (contents := _at_risk(gcp, row, record)):
             found[record.ref] = contents
     return found
+
+
+def _at_risk(gcp: Gcp, row: Row, record: Record) -> Contents | None:
+    contents = row.step.contents(gcp, record.ref) if row.data and not record.adopted else None
+    return contents if contents and contents.objects else None
+
+
+class HoldsData(Stays):
+    """Raised instead of removing something with data of the users in it; its message says what it holds."""
+
+
+def remove_unless_it_holds_data(engine: Engine, row: Row, record: Record) -> None:
+    """Remove a resource; what it holds is asked right before, for much may have come since somebody last looked.
+
+    Raises:
+        HoldsData: Data of the users is in it, and it was not touched.
+        ProvisionError, Stays: See Engine.remove.
+    """
+    look = f"looking into {record.ref}"
+    contents = engine.deeds.patience.with_(look, lambda: _at_risk(engine.gcp, row, record))
+    if contents:
+        raise HoldsData(f"It holds {held(contents)}")
+    engine.remove(row, record)
 
 
 def held(contents: Contents) -> str:
@@ -56,7 +80,7 @@ class Teardown:
 
     def __init__(self, engine: Engine, new_salt: str, *, delete_data: bool, only: Collection[str] = ()) -> None:
         self._engine, self._plan = engine, engine.plan
-        self._new_salt = new_salt
+        self._new_salt, self._delete_data = new_salt, delete_data
         self._spared = {} if delete_data else data_at_risk(engine.plan, engine.gcp, engine.ledger)
         self._rows = self._plan.with_dependants(only) if only else set(self._plan.rows)
         protected = {record.step for record in self._records() if record.protected}
@@ -121,7 +145,13 @@ class Teardown:
     def _remove(self, row: Row, record: Record) -> str | None:
         """Remove a resource; returns what it leaves, or why it must stay after all."""
         try:
-            self._engine.remove(row, record)
+            if self._delete_data:
+                self._engine.remove(row, record)
+            else:
+                remove_unless_it_holds_data(self._engine, row, record)
+        except HoldsData as reason:
+            self._engine.deeds.forget(record.ref)
+            return f"{reason}; {WOULD_GO}"
         except Stays as reason:
             self._engine.deeds.forget(record.ref)
             return str(reason)
@@ -134,8 +164,7 @@ class Teardown:
 
     def _reason_to_keep(self, row: Row, record: Record) -> str | None:
         if record.ref in self._spared:
-            contents = self._spared[record.ref]
-            return f"It holds {held(contents)}; down --delete-data would have removed them too."
+            return f"It holds {held(self._spared[record.ref])}; {WOULD_GO}"
         if record.keep:
             return record.keep
         if record.protected:

@@ -7,9 +7,9 @@ import pytest
 
 from provision import step
 from provision.config import Config
-from provision.errors import CannotChangeInPlace, DidNotSettle, NotOurs, OperationFailed
+from provision.errors import CannotChangeInPlace, DidNotSettle, NotOurs, OperationFailed, StillInUse
 from provision.plan import row
-from provision.teardown import Teardown
+from provision.teardown import Teardown, held
 from tests.provision.toy import DEPLOYMENT, Death, MemoryStore, ToyCloud, engine, toy_step
 
 CONFIG = Config(project="my-project")
@@ -326,6 +326,35 @@ def test_down_spares_data_unless_told_otherwise():
 
     assert [item.ref for item in stays] == ["buckets/b"]
     assert "2 objects" in stays[0].why
+    assert set(cloud.resources) == {"buckets/b"}
+    assert records(store) == {}
+
+
+@pytest.mark.parametrize("wait", [0, 3600])
+def test_down_spares_data_that_arrives_while_it_works(wait):
+    """A server that still writes at the end, or a bucket that waited its turn: it is asked again right before."""
+    cloud, store, data = ToyCloud(), MemoryStore(), {"buckets/b": 0}
+    bucket = toy_step(
+        cloud, "bucket", {"buckets/b": {"class": "A"}}, contents=lambda gcp, ref: step.Contents(data[ref], 30)
+    )
+    server = toy_step(cloud, "server", {"versions/1": {"image": "a"}})
+    stopped, refusals = server.delete, iter([StillInUse("the last run is not over")] if wait else [])
+
+    def stop(gcp, ref, live, applied):
+        data["buckets/b"] += 1
+        for refusal in refusals:
+            raise refusal
+        stopped(gcp, ref, live, applied)
+
+    server.delete = stop
+    rows = [row(bucket, data=True), row(server, bucket)]
+    up(rows, store)
+    (left,) = Teardown(engine(rows, store), "n3w4", delete_data=False).run(wait)
+
+    assert (left.ref, left.why.partition(";")[0]) == (
+        "buckets/b",
+        f"It holds {held(step.Contents(1 + bool(wait), 30))}",
+    )
     assert set(cloud.resources) == {"buckets/b"}
     assert records(store) == {}
 

@@ -414,3 +414,23 @@ def test_a_failed_run_undoes_what_google_is_still_at():
     assert cloud.changes == [("create", "versions/1"), ("delete", "versions/1")]
     assert run.clock.monotonic() >= over
     assert run.ledger.records == {}
+
+
+def test_data_that_arrives_while_a_rollback_works_stays():
+    """What was empty when it began is asked again right before it would be removed."""
+    cloud, store, data = ToyCloud(), MemoryStore(), {}
+    rows = named_table(cloud, data)
+    server = toy_step(cloud, "server", {"versions/1": {"image": "a"}})
+    stopped = server.delete
+
+    def stop(gcp, ref, live, applied):
+        data["buckets/b-x1y2"] = 1
+        stopped(gcp, ref, live, applied)
+
+    server.delete = stop
+    rows.append(row(server, rows[0].step))
+    up(rows, store)
+    (left,) = back(rows, store)
+
+    assert (left.ref, left.why) == ("buckets/b-x1y2", "It holds 1 object, 0 bytes.")
+    assert set(cloud.resources) == {"buckets/b-x1y2"}
