@@ -158,13 +158,14 @@ class Convergence:
     def _conclude(self, row: Row, ref: Ref, body: Body, live: Body, deed: Deed | None) -> None:
         deeds, record = self.deeds, self.deeds.known(ref)
         body = compare.without(body, record.found) if record else body
-        if deed is None and record is not None and record.pending is None and record.done and record.body == body:
+        settled = record is not None and record.pending is None and record.waits is None and record.done is not None
+        if deed is None and record is not None and settled and record.body == body:
             return
         # What we found made already, by a run that died before it could say so, was made by its intent.
         deed = deed or (record.pending or record.done if record else None)
         deed = deed or deeds.deed("update", ref, before=compare.managed(live, body), after=body)
         # Not waited for: the intent of a dependant is durable before its call, and that save carries this outcome.
-        deeds.journal.note(deeds.written(row, ref, pending=None, done=deed, body=body))
+        deeds.journal.note(deeds.written(row, ref, pending=None, done=deed, body=body, waits=None))
 
     def _seen(self, row: Row, ref: Ref) -> Body | None:
         """What is there; also what a run that ended in the middle has made, and what does not show yet."""

@@ -64,9 +64,9 @@ def way_back(plan: Plan, states: Sequence[Ledger], to: str | None = None) -> Way
         body, deed = record.body, first.get(ref)
         if deed is not None and deed.before is not None and not plan[record.step].at_least:
             body = compare.merged(body, deed.before)
-        current = now.records.get(ref)
-        if current is None or current.pending or current.body != body or _kept(current) != _kept(record):
-            goal.restore[ref] = record.model_copy(update={"body": body, "pending": None})
+        wanted = record.model_copy(update={"body": body, "pending": None})
+        if not _is_already(now.records.get(ref), wanted):
+            goal.restore[ref] = wanted
     for ref, record in now.records.items():
         row, deed = plan[record.step], first.get(ref) or record.done or record.pending
         if ref in then or deed is None:
@@ -78,6 +78,12 @@ def way_back(plan: Plan, states: Sequence[Ledger], to: str | None = None) -> Way
         else:
             goal.release[ref] = deed.before or {}
     return _without_the_lost(plan, goal, before, now)
+
+
+def _is_already(current: Record | None, wanted: Record) -> bool:
+    if current is None or current.pending or current.waits:
+        return False
+    return (current.body, _kept(current)) == (wanted.body, _kept(wanted))
 
 
 def begin(engine: Engine, goal: Rollback) -> None:

@@ -114,8 +114,8 @@ class Teardown:
 
     @property
     def waiting(self) -> dict[Ref, Waits]:
-        """What Google does not let go of yet."""
-        return {record.ref: record.waits for record in self._records() if record.waits}
+        """What Google does not let go of yet, of what is to go."""
+        return {record.ref: record.waits for record in self._records() if record.waits and record.step in self._rows}
 
     def _pass(self) -> None:
         rows = {record.step for record in self._records()} & self._rows

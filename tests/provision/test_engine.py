@@ -5,11 +5,12 @@ import json
 
 import pytest
 
-from provision import step
+from provision import rollback, step
 from provision.config import Config
 from provision.errors import CannotChangeInPlace, DidNotSettle, NotOurs, OperationFailed, StillInUse
 from provision.plan import row
 from provision.teardown import Teardown, held
+from state import history
 from tests.provision.toy import DEPLOYMENT, Death, MemoryStore, ToyCloud, engine, toy_step
 
 CONFIG = Config(project="my-project")
@@ -357,6 +358,58 @@ def test_down_spares_data_that_arrives_while_it_works(wait):
     )
     assert set(cloud.resources) == {"buckets/b"}
     assert records(store) == {}
+
+
+def held_network(cloud):
+    """A server on a network that Google does not let go of until `holds` is empty."""
+    holds = ["in use by something at Google"]
+    network = toy_step(cloud, "network", {"networks/n": {"mtu": 1460}})
+    go = network.delete
+
+    def delete(gcp, ref, live, applied):
+        if holds:
+            raise StillInUse(holds[0])
+        go(gcp, ref, live, applied)
+
+    network.delete = delete
+    server = toy_step(cloud, "server", {"versions/1": {"image": "a"}})
+    return [row(network), row(server, network)], holds
+
+
+@pytest.mark.parametrize("way_on", ["up", "rollback"])
+def test_what_is_used_again_waits_for_no_deletion_any_more(way_on):
+    """After a `down` that Google let do a part only, `up` or `rollback` makes it whole, and nothing is told to wait."""
+    cloud, store = ToyCloud(), MemoryStore()
+    rows, _ = held_network(cloud)
+    up(rows, store)
+    teardown = Teardown(engine(rows, store), "n3w4", delete_data=False)
+    teardown.run()
+    if way_on == "up":
+        up(rows, store)
+    else:
+        run = engine(rows, store)
+        rollback.begin(run, rollback.way_back(run.plan, [*history.states(store), run.ledger]).goal)
+        rollback.go_back(run)
+        run.journal.flush()
+
+    assert list(teardown.waiting) == ["networks/n"]
+    assert set(cloud.resources) == {"networks/n", "versions/1"}
+    assert [record["waits"] for record in records(store).values()] == [None, None]
+
+
+def test_a_part_of_down_waits_for_nothing_else():
+    """`--only server --wait 2h`: what another `down` could not remove is not its business."""
+    cloud, store = ToyCloud(), MemoryStore()
+    rows, holds = held_network(cloud)
+    up(rows, store)
+    Teardown(engine(rows, store), "n3w4", delete_data=False).run()
+    again = engine(rows, store)
+    teardown = Teardown(again, "n3w4", delete_data=False, only=["server"])
+    teardown.run(wait=7200)
+
+    assert holds
+    assert teardown.waiting == {}
+    assert again.clock.monotonic() == 0
 
 
 def test_down_needs_no_call_for_what_dies_with_its_parent():
