@@ -112,6 +112,8 @@ def go_back(engine: Engine) -> list[Left]:
     if goal is None or goal.by:
         return []
     left: list[Left] = []
+    adopted = {ref for ref, record in goal.restore.items() if record.adopted}
+    engine.path.adopts = adopted.__contains__  # somebody has agreed to that already; `down` has only let go of it
     engine.deeds.failed.clear()  # what waits for a row that failed has to go too, and can only once its end is there
     if not _named_by(engine.ledger.salt, engine.ledger.records):  # also for an `up` that gives up this way half gone
         engine.journal.note(lambda ledger: _name_as_then(ledger, goal))

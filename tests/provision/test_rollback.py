@@ -4,7 +4,7 @@ import pytest
 
 from provision import rollback, step
 from provision.config import Config
-from provision.errors import BadUsage, GoogleRefused
+from provision.errors import BadUsage, GoogleRefused, NotOurs
 from provision.plan import row
 from provision.teardown import Teardown
 from state import history
@@ -289,6 +289,7 @@ def named_table(cloud, data):
 def down(rows, store, salt):
     """One `down`, which draws this salt for the next deployment."""
     run = engine(rows, store)
+    rollback.give_up(run)
     Teardown(run, salt, delete_data=False).run()
     run.journal.flush()
     return run
@@ -434,3 +435,22 @@ def test_data_that_arrives_while_a_rollback_works_stays():
 
     assert (left.ref, left.why) == ("buckets/b-x1y2", "It holds 1 object, 0 bytes.")
     assert set(cloud.resources) == {"buckets/b-x1y2"}
+
+
+def test_what_was_taken_over_is_taken_over_again():
+    """`down` had let go of it; a stranger's thing under another name of ours is still nobody's to take."""
+    cloud, store = ToyCloud(), MemoryStore()
+    cloud.resources["networks/n"] = {"mtu": 9000, "mark": "somebody"}
+    up(table(cloud), store, adopts=lambda ref: ref == "networks/n")
+    down(table(cloud), store, "n3w4")
+    cloud.resources["networks/n"]["mtu"] = 9000
+    back(table(cloud), store)
+    after = engine(table(cloud), store).ledger
+    down(table(cloud), store, "n3w5")
+    cloud.resources["versions/1"] = {"image": 1, "mark": "somebody"}
+    with pytest.raises(NotOurs, match="versions/1 exists already"):
+        back(table(cloud), store)
+
+    assert after.records["networks/n"].adopted
+    assert not after.records["versions/1"].adopted
+    assert cloud.resources["networks/n"] == {"mtu": 1460, "mark": "somebody"}
