@@ -158,6 +158,13 @@ class LostTheLease(ProvisionError):
     hint = "Look what the other run does (python -m provision status), then run the same command again."
 
 
+class ChangedMeanwhile(ProvisionError):
+    """Another run has changed the deployment after this one had shown what it would do; nothing was touched."""
+
+    exit_code = 4
+    hint = "Run the same command again: it shows what it would do by now."
+
+
 class LedgerUnreadable(ProvisionError):
     """The ledger was written by a newer version of the program."""
 

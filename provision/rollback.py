@@ -21,6 +21,7 @@ from provision.errors import BadUsage
 from provision.plan import Plan, Row
 from provision.step import Ref, Stays, keep
 from provision.teardown import HoldsData, Left, remove_unless_it_holds_data
+from state.journal import Instead
 from state.ledger import Deed, Ledger, Record, Rollback
 
 _KEPT = ("adopted", "found", "keep", "protected", "replaced")
@@ -86,6 +87,12 @@ def _is_already(current: Record | None, wanted: Record) -> bool:
     return (current.body, _kept(current)) == (wanted.body, _kept(wanted))
 
 
+def interrupted(ledger: Ledger, to: str | None = None) -> Rollback | None:
+    """The way back that an earlier run has begun and not gone to its end, if it is the one that is asked for."""
+    goal = ledger.rollback
+    return goal if goal is not None and not goal.by and to in {None, goal.to} else None
+
+
 def begin(engine: Engine, goal: Rollback) -> None:
     """Make the goal durable, so that a later run can go on with it."""
     engine.journal.commit(lambda ledger: setattr(ledger, "rollback", goal))
@@ -97,6 +104,26 @@ def give_up(engine: Engine) -> None:
         if not engine.ledger.rollback.by:
             engine.deeds.log.info("rollback.abandoned", to=engine.ledger.rollback.to)
         engine.journal.note(lambda ledger: setattr(ledger, "rollback", None))
+
+
+def leave_the_end(engine: Engine) -> None:
+    """Forget that the end of a way back was reached, since something is done that is not on it."""
+    if engine.ledger.rollback is not None and engine.ledger.rollback.by:
+        give_up(engine)
+
+
+def of_its_own(instead: Instead) -> Instead:
+    """What puts another ledger in the place of one, without the other's way back: it would be gone on with unasked.
+
+    The way back that is under way stays, if the other has that one.
+    """
+
+    def made(found: Ledger | None) -> Ledger:
+        ledger = instead(found)
+        same = found is not None and interrupted(found) is not None and ledger.rollback == found.rollback
+        return ledger if same else ledger.model_copy(update={"rollback": None})
+
+    return made
 
 
 def go_back(engine: Engine) -> list[Left]:

@@ -70,9 +70,10 @@ def replace(
     instead: "Instead",
 ) -> None:
     """Show what would differ, ask, and save the other ledger."""
-    from provision import session
+    from provision import rollback, session
     from state import difference
 
+    instead = rollback.of_its_own(instead)
     with session.read_only(gcp), session.in_words_of_ours(store):
         before = now_or_none(store)
         found = difference.between(before, instead(before)) if before else None

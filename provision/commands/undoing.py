@@ -5,7 +5,7 @@ import time
 import click
 
 from provision.commands import running
-from provision.errors import BadUsage
+from provision.errors import BadUsage, ChangedMeanwhile
 from provision.options import Options, common, takes_turns
 
 
@@ -30,23 +30,29 @@ def rollback(options: Options, to: str | None, abandon: bool, yes: bool, lock_ti
     gcp, store = options.open(options.whose(), resume=True)
     with session.reading(gcp, store) as ledger:
         gcp.project = ledger.project
-        under_way = ledger.rollback if ledger.rollback and not ledger.rollback.by else None
-        begun_before = under_way is not None and to in {None, under_way.to}
-        if abandon and under_way is None:
+        goal = way.interrupted(ledger, None if abandon else to)
+        if abandon and goal is None:
             raise BadUsage("No rollback was interrupted, so there is none to give up.")
-        if not (begun_before or abandon):
+        if goal is None:
             with session.in_words_of_ours(store):
                 planned = way.way_back(PLAN, [*history.states(store), ledger], to)
             options.report.way_back(planned)
             if not yes:
                 running.confirm(f"Type the project's id, {ledger.project}, to go back", ledger.project)
+            goal = planned.goal
     with running.changing(options, gcp, store, None, lock_timeout) as engine:
+        earlier = history.states(store)
+        if goal != (way.interrupted(engine.ledger, goal.to) or way.way_back(PLAN, [*earlier, engine.ledger], to).goal):
+            raise ChangedMeanwhile(
+                f"Run {earlier[-1].run} has changed the deployment meanwhile, so the way back is another one by now.",
+                hint=f"{options.command('rollback')} shows it.",
+            )
         if abandon:
             way.give_up(engine)
             left = []
         else:
-            if not begun_before:
-                way.begin(engine, way.way_back(PLAN, [*history.states(store), engine.ledger], planned.goal.to).goal)
+            if engine.ledger.rollback != goal:
+                way.begin(engine, goal)
             left = way.go_back(engine)
     options.report.gone_back(left, engine.done, time.monotonic() - begun)
 
@@ -60,6 +66,7 @@ def release(options: Options, refs: tuple[str, ...], lock_timeout: float | None)
 
     From then on they are nobody's. An up whose settings still name one of them takes it again, by its mark.
     """
+    from provision import rollback as way
     from provision import session
     from steps import PLAN
 
@@ -76,6 +83,7 @@ def release(options: Options, refs: tuple[str, ...], lock_timeout: float | None)
             if ref in refs or (record.step in inside and ref.startswith(tuple(f"{outer}/" for outer in refs)))
         ]
     with running.changing(options, gcp, store, None, lock_timeout) as engine:
+        way.leave_the_end(engine)
         for ref in going:
             if ref in engine.ledger.records:
                 engine.deeds.forget(ref)

@@ -67,6 +67,64 @@ def test_a_rollback_asks_first(folder, cloud):
     assert cloud.writes() == []
 
 
+def test_a_rollback_shows_the_way_that_it_goes(folder, cloud):
+    """Also once one has arrived and something else was done since: what was released is taken back, and told."""
+    settings(folder, "")
+    folder.type("up", "--local")
+    settings(folder, "[artifacts]\nsoft_delete_days = 30\n")
+    folder.type("up", "--local")
+    folder.type("rollback", "--local", "--yes")
+    again = folder.type("rollback", "--local", "--yes").out
+    bucket = f"projects/_/buckets/{artifacts(cloud)['name']}"
+    folder.type("release", bucket, "--local")
+    after = folder.type("rollback", "--local", "--yes").out
+    listed = folder.type("state", "list", "--local", "--json").json["records"]
+
+    assert "nothing to do" in again
+    assert f"~ {bucket.removeprefix('projects/_/')}" in after
+    assert bucket in [item["ref"] for item in listed]
+
+
+def test_a_rollback_undoes_nothing_that_was_not_shown(folder, cloud):
+    """Somebody else's run came between the question and the answer: it is named, and stays as it is."""
+    settings(folder, "")
+    folder.type("up", "--local")
+    settings(folder, "[artifacts]\nsoft_delete_days = 30\n")
+    folder.type("up", "--local")
+    screen = folder.at_a_terminal("rollback", "--local")
+    screen.until(f"Type the project's id, {PROJECT}, to go back: ")
+    settings(folder, "[artifacts]\nsoft_delete_days = 20\n")
+    folder.type("up", "--local")
+    rival = folder.type("status", "--local", "--json").json["last_run"]
+    screen.type(PROJECT)
+    told = screen.ended()
+
+    assert told.code == 4
+    assert f"Run {rival} has changed the deployment meanwhile" in told.out
+    assert "python -m provision rollback --local shows it." in told.out
+    assert retention(cloud) == 20
+
+
+def test_a_way_back_goes_with_its_ledger(folder, cloud):
+    """An interrupted rollback is gone on with in the ledger mended meanwhile, and not in one of another time."""
+    settings(folder, "")
+    folder.type("up", "--local")
+    settings(folder, "[artifacts]\nsoft_delete_days = 30\n")
+    folder.type("up", "--local")
+    cloud.fails(method="storage.buckets.patch", status=403, times=99)
+    folder.type("rollback", "--local", "--yes", code=1)
+    serial = folder.type("state", "show", "--local").json["serial"]
+    folder.type("state", "pull", "copy.json", "--local")
+    folder.type("state", "push", "copy.json", "--local", "--yes")
+    same = folder.type("status", "--local", "--json").json["rollback"]
+    folder.type("rollback", "--local", "--abandon")
+    folder.type("state", "restore", str(serial), "--local", "--yes")
+    other = folder.type("status", "--local", "--json").json["rollback"]
+
+    assert same.endswith("interrupted")
+    assert other is None
+
+
 def test_a_failed_run_undoes_itself(folder, cloud):
     """The error is told, and nothing of the run is left but what can never go."""
     before = resources(cloud.world)
