@@ -51,7 +51,7 @@ class NotOurs(ProvisionError):
     exit_code = 5
     hint = (
         "Choose another env or name in provision.toml, remove the thing yourself if nobody needs it,"
-        " or take it over: up --adopt REF."
+        " or take it over: python -m provision up --adopt REF."
     )
 
 
@@ -59,7 +59,7 @@ class Protected(ProvisionError):
     """Something that the settings protect would have to be deleted or replaced."""
 
     exit_code = 5
-    hint = "Take its row out of protect in provision.toml and run up, if it may really go."
+    hint = "Take its row out of protect in provision.toml and run python -m provision up, if it may go."
 
 
 class HoldsData(ProvisionError):

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import click
 
 from provision import log
-from provision.errors import BadConfig, BadUsage, LedgerDamaged, LedgerMoved, LedgerUnreadable, NothingDeployed
+from provision.errors import (
+    BadConfig,
+    BadUsage,
+    LedgerDamaged,
+    LedgerMoved,
+    LedgerUnreadable,
+    NothingDeployed,
+    ProvisionError,
+)
 
 if TYPE_CHECKING:
     from provision.config import Config, Whose
@@ -22,6 +30,9 @@ if TYPE_CHECKING:
     from state.store import Store
 
 CONFIG_FILE = Path("provision.toml")
+
+_COMMAND = re.compile(r"python -m provision (?>(?:state )?[a-z]+)(?! --local)")
+"""A command in a hint, unless it says already where it is meant."""
 
 _NOT_KNOWN_YET = "not-known-yet"  # the project, until the ledger that --state names has been read
 
@@ -47,9 +58,20 @@ class Options:
 
     def command(self, *words: str) -> str:
         """What to type for another command of the same deployment."""
+        return shlex.join(["python", "-m", "provision", *words, *self._where()])
+
+    def completed(self, hint: str) -> str:
+        """A hint of who does not know where the deployment is: its commands with the options that say so."""
+        where = shlex.join(self._where())
+        if not where or where in hint:
+            return hint
+        return _COMMAND.sub(lambda command: f"{command[0]} {where}", hint)
+
+    def _where(self) -> list[str]:
+        """The options that say which deployment is meant."""
         said = {"--config": self.config, "--state": self.state, "--project": self.project, "--env": self.env}
-        where = [word for option, value in said.items() if value for word in (option, str(value))]
-        return shlex.join(["python", "-m", "provision", *words, *(["--local"] if self.local else []), *where])
+        named = [word for option, value in said.items() if value for word in (option, str(value))]
+        return [*(["--local"] if self.local else []), *named]
 
     def settings(self) -> "Config | None":
         """Read the config file, if there is one; a file that was named must be there.
@@ -272,6 +294,9 @@ def common(command: Callable[..., None]) -> Callable[..., None]:
             raise
         except LedgerDamaged as error:
             error.hint = _ways_back(options, error.last_good)
+            raise
+        except ProvisionError as error:
+            error.hint = options.completed(error.hint)
             raise
 
     return wrapped

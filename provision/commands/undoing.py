@@ -75,7 +75,9 @@ def release(options: Options, refs: tuple[str, ...], lock_timeout: float | None)
         gcp.project = ledger.project
         for ref in refs:
             if ref not in ledger.records:
-                raise BadUsage(f"{ref} is not in the ledger.", hint=f"{options.command('state')} list shows what is.")
+                raise BadUsage(
+                    f"{ref} is not in the ledger.", hint=f"{options.command('state', 'list')} shows what is."
+                )
         inside = PLAN.lying_in({ledger.records[ref].step for ref in refs})
         going = [
             ref

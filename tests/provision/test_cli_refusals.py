@@ -196,6 +196,26 @@ def test_the_ledger_of_something_else(folder, cloud, text, says):
     assert cloud.writes() == []
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("release projects/p", "python -m provision state list {} shows what is."),
+        ("up --replace projects/p", "python -m provision state list {} shows what is."),
+        ("state show projects/p", "python -m provision state list {} tells all."),
+        ("state push older.json", "Look with python -m provision state history {} what was done since"),
+        ("token", "Run python -m provision up {} to its end."),
+    ],
+)
+def test_what_a_hint_says_to_type_can_be_typed(folder, cloud, words, told):
+    """It means the same deployment, whoever gives it: also a part of the program that does not know where it is."""
+    folder.write(dumps(LEDGER.model_copy(update={"serial": 3})).decode(), "ledger.json")
+    folder.write(dumps(LEDGER).decode(), "older.json")
+    where = ("--local", "--config", "mine.toml", *STATE)
+    folder.write(f'project = "{PROJECT}"\n', "mine.toml")
+
+    assert told.format(" ".join(where)) in folder.type(*words.split(), *where, code=3).err
+
+
 @pytest.mark.parametrize("said", [("--env", "staging"), ("--project", "another-project")], ids=" ".join)
 @pytest.mark.parametrize(
     "words",

@@ -74,7 +74,7 @@ def test_a_record_that_is_not_there_or_not_the_only_one(deployed):
     several = state(deployed, "show", "iamPolicy", code=3).err
 
     assert " records: projects/" in several
-    assert "state list tells all" in several
+    assert "python -m provision state list --local tells all" in several
 
 
 def test_records_are_listed_with_their_marks(deployed):

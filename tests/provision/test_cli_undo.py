@@ -149,7 +149,7 @@ def test_adoption(folder, cloud):
     listed = folder.type("down", "--local", "--yes", "--json").json["stays"]
 
     assert "What differs: description: None -> " in refused.err
-    assert "up --adopt REF" in refused.err
+    assert "python -m provision up --local --adopt REF" in refused.err
     assert (NETWORK, "was there before us") in [(item["ref"], item["why"]) for item in listed]
     assert cloud.google("GET", f"{NETWORKS}/mlflow")["name"] == "mlflow"
 
@@ -183,6 +183,7 @@ def test_release(folder, cloud):
     assert touched == []
     assert again == []
     assert "is not in the ledger" in unknown.err
+    assert "Next: python -m provision state list --local shows what is." in unknown.err
 
 
 def test_protection(folder, cloud):
