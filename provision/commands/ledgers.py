@@ -2,12 +2,12 @@
 
 import contextlib
 import json
-import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from provision.commands import running
 from provision.errors import BadUsage, LedgerDamaged, NothingDeployed, StillDeployed
 from provision.options import Options
 
@@ -201,8 +201,7 @@ def ask(options: Options, words: str, question: str, *, yes: bool) -> None:
     """Go on only if the person at the terminal agrees; raises BadUsage otherwise, or where there is none."""
     if yes:
         return
-    if options.as_json or not sys.stdin.isatty():
-        raise BadUsage("This asks before it changes the ledger, and nobody is there to answer.", hint="Add --yes.")
+    running.must_be_answered(options, "changes the ledger")
     options.report.line(words)
     if not click.confirm(question):
         raise BadUsage("Not confirmed; nothing was touched.")

@@ -36,11 +36,13 @@ def down(
         if not yes:
             what = f"{', '.join(only)} and what depends on it" if only else "MLflow"
             running.confirm(
-                f"This takes down {what} in project {ledger.project}. Type the project's id to go on", ledger.project
+                options,
+                f"This takes down {what} in project {ledger.project}. Type the project's id to go on",
+                ledger.project,
             )
         if delete_data and not yes:
             for ref, contents in data_at_risk(PLAN, gcp, ledger).items():
-                running.confirm(f"{ref} holds {held(contents)}. Type delete to lose them", "delete")
+                running.confirm(options, f"{ref} holds {held(contents)}. Type delete to lose them", "delete")
     with running.changing(options, gcp, store, None, lock_timeout) as engine:
         rollback.give_up(engine)
         teardown = Teardown(engine, session.new_salt(), delete_data=delete_data, only=only)

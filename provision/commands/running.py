@@ -133,10 +133,15 @@ def must_be_rows(names: Sequence[str], said_by: str) -> None:
             raise BadUsage(f"{said_by} {name!r} is no row of the table{meant}", hint=known)
 
 
-def confirm(question: str, answer: str) -> None:
+def must_be_answered(options: Options, what: str) -> None:
+    """Make sure that somebody is there to answer: not where a program reads what is printed; raises BadUsage."""
+    if options.as_json or not sys.stdin.isatty():
+        raise BadUsage(f"This asks before it {what}, and nobody is there to answer.", hint="Add --yes.")
+
+
+def confirm(options: Options, question: str, answer: str) -> None:
     """Go on only if the person at the terminal types the answer; raises BadUsage otherwise, or where there is none."""
-    if not sys.stdin.isatty():
-        raise BadUsage("This asks before it does harm, and nobody is there to answer.", hint="Add --yes.")
+    must_be_answered(options, "does harm")
     if click.prompt(question, default="", show_default=False) != answer:
         raise BadUsage(
             "Not confirmed; nothing was touched.", hint="Run the command again and type exactly what it asks for."

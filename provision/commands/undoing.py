@@ -38,7 +38,7 @@ def rollback(options: Options, to: str | None, abandon: bool, yes: bool, lock_ti
                 planned = way.way_back(PLAN, [*history.states(store), ledger], to)
             options.report.way_back(planned)
             if not yes:
-                running.confirm(f"Type the project's id, {ledger.project}, to go back", ledger.project)
+                running.confirm(options, f"Type the project's id, {ledger.project}, to go back", ledger.project)
             goal = planned.goal
     with running.changing(options, gcp, store, None, lock_timeout) as engine:
         earlier = history.states(store)

@@ -35,6 +35,17 @@ def deployed(shared_cloud, tmp_path_factory):
     return made
 
 
+@pytest.mark.parametrize("words", ["down", "down --delete-data", "rollback"])
+def test_a_program_is_not_asked(deployed, shared_cloud, words):
+    """Also at a terminal, --json means that nobody reads the question, and that standard output is one object or none."""
+    shared_cloud.writes()
+    told = deployed.at_a_terminal(*words.split(), "--local", "--json").ended()
+
+    assert told.code == 3
+    assert [json.loads(line)["hint"] for line in told.out.splitlines()] == ["Add --yes."]
+    assert shared_cloud.writes() == []
+
+
 @pytest.mark.parametrize("answer", ["", "yes", "local"])
 def test_another_answer_than_the_project(deployed, shared_cloud, answer):
     """Nothing is touched."""
