@@ -95,13 +95,13 @@ def _for_the_user(error: Exception) -> ProvisionError | None:
     if isinstance(error, click.UsageError):
         path = error.ctx.command_path if error.ctx else "python -m provision"
         return BadUsage(error.format_message(), hint=f"See {path} --help.")
-    if isinstance(error, OSError) and error.filename is not None:
-        return FileTrouble(f"{error.filename}: {error.strerror}")
+    from provision import retry
+
+    if isinstance(error, OSError) and retry.is_of_this_machine(error):
+        return FileTrouble(f"{error.filename or 'A file of this machine'}: {error.strerror}")
     if not any(name.startswith("google.") for name in sys.modules):
         return None
     import google.auth.exceptions
-
-    from provision import retry
 
     if isinstance(error, google.auth.exceptions.GoogleAuthError) and retry.refusal_of(error) is None:
         return NotSignedIn(f"Google does not know who you are: {error}")

@@ -5,6 +5,7 @@ was lost may have had its effect.
 """
 
 import enum
+import errno
 import json
 import re
 from collections.abc import Callable
@@ -88,6 +89,9 @@ _CAUSE = re.compile(
 )
 """What of a connection's error says why no answer came; the rest of it is about urllib3."""
 
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""What a write answers when there is no room; it names no file."""
+
 # Sources: https://cloud.google.com/apis/design/errors, https://cloud.google.com/storage/docs/retry-strategy,
 # https://cloud.google.com/iam/docs/access-change-propagation and the retry predicates of Terraform's provider,
 # https://github.com/hashicorp/terraform-provider-google/blob/main/google/transport/error_retry_predicates.go
@@ -148,9 +152,16 @@ def refusal_of(error: BaseException) -> Refusal | None:
             return found if found.message else Refusal(found.status, found.reason, found.rpc_status, str(error.message))
         case google.auth.exceptions.TransportError() | google.api_core.exceptions.RetryError():
             return Refusal(0, message=str(error))
-        case requests.RequestException() | httplib2.HttpLib2Error() | OSError():
+        case requests.RequestException() | httplib2.HttpLib2Error():
+            return Refusal(0, message=f"{type(error).__name__}: {error}")
+        case OSError() if not is_of_this_machine(error):
             return Refusal(0, message=f"{type(error).__name__}: {error}")
     return None
+
+
+def is_of_this_machine(error: OSError) -> bool:
+    """Whether a file is the trouble, and not the network: waiting mends neither a missing right nor a full disk."""
+    return error.filename is not None or error.errno in _FULL
 
 
 def absent(error: BaseException) -> bool:

@@ -38,6 +38,13 @@ def deployed(shared_cloud, tmp_path_factory):
     return made
 
 
+def test_the_ledger_is_pulled_onto_a_full_disk(deployed):
+    """That is told of this machine, and not of Google."""
+    told = state(deployed, "pull", "/dev/full", code=1).err
+
+    assert told.startswith("FileTrouble: A file of this machine: No space left on device\nNext: Make room ")
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_tells_what_it_does(command):
     """And takes the options that all commands have."""

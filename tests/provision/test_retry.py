@@ -1,6 +1,7 @@
 """What is waited for, how long, and what is said meanwhile."""
 
 import socket
+from pathlib import Path
 
 import pytest
 import requests
@@ -25,6 +26,24 @@ def refused(cause):
 CONNECTION = urllib3.connection.HTTPSConnection(HOST)
 NO_NAME = urllib3.exceptions.NameResolutionError(HOST, CONNECTION, socket.gaierror(-3, "Temporary failure"))
 NO_WAY = urllib3.exceptions.NewConnectionError(CONNECTION, "[Errno 101] Network is unreachable")
+
+
+@pytest.mark.parametrize(
+    ("act", "error"),
+    [
+        pytest.param(lambda: Path("/not/there").read_bytes(), "No such file or directory: '/not/there'", id="missing"),
+        pytest.param(lambda: Path("/dev/full").write_bytes(b"x"), "No space left on device", id="a full disk"),
+    ],
+)
+def test_trouble_with_a_file_of_this_machine(act, error):
+    """It is no silence of Google's: it comes out at once and as it is, also in the middle of a step."""
+    clock = HandMovedClock()
+    begun = clock.seconds
+
+    with structlog.testing.capture_logs() as told, pytest.raises(OSError, match=error):
+        Patience(Gcp(PROJECT), clock).with_("packing the server", act)
+
+    assert (told, clock.seconds) == ([], begun)
 
 
 @pytest.mark.parametrize(
