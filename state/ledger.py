@@ -73,7 +73,8 @@ class Record(Entry):
     Attributes:
         ref: its full resource name.
         step: the step that knows how to treat it.
-        needs: the steps that must be there before it, and go after it.
+        needs: the steps that the table said it needs when this was written; for who reads the ledger, and for a release
+            whose table has the step no more: what is done first and last is asked of the table.
         body: the managed fields as they were last applied.
         adopted: whether it was there before us, so that `down` leaves it.
         found: what of the body was there before our first change, so that `down` leaves that.
@@ -100,7 +101,7 @@ class Record(Entry):
 
 
 class Rollback(Entry):
-    """A way back that was begun and has not ended.
+    """The way back that was begun last: under way until a run has arrived, and then what tells where that has led.
 
     Attributes:
         to: the run before which everything shall be as it was.
@@ -127,7 +128,8 @@ class Ledger(Entry):
     Attributes:
         deployment: the nonce (8 hex digits) that marks all that is ours.
         salt: the suffix of names that Google keeps reserved, or that are global.
-        impersonate: the account whose rights are used, None for the user's own.
+        impersonate: a place kept in the schema for the account whose rights are used; nothing sets or reads it yet, and
+            every run uses the rights of its own credentials.
         serial: counts the saves.
         write_id: unlike for every attempt to save, so that a lost answer can be told from a rival's write.
         run: the run that saved it last.
