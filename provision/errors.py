@@ -243,7 +243,7 @@ class StillInUse(OperationFailed):
     """
 
     exit_code = 6
-    hint = "Run the same command again later, or with --wait 2h."
+    hint = "Run the same command again later."
 
 
 class NotWaitedFor(ProvisionError):

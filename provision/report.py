@@ -184,7 +184,8 @@ class Report:
         summary = f"{len(deleted)} resources in {seconds:.0f} s" if deleted else "there was nothing left to remove"
         self.say(f"\n[bold green]Taken down[/]: {summary}.")
         if waits:
-            self.say("[bold yellow]Not yet[/], for Google does not let go of it; type the same command again later:")
+            self.say("[bold yellow]Not yet[/], for Google does not let go of it.")
+            self.say("Type the same command again later, or with --wait 2h:")
             for ref, held in waits.items():
                 self.say(f"  {escape(short(ref))}  [dim]since {held.since}: {escape(held.why)}[/]")
         if stays:

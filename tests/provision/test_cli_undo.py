@@ -232,8 +232,23 @@ def test_what_google_does_not_let_go_of(folder, cloud):
 
     assert "Not yet, for Google does not let go of it" in told.out
     assert "already being used by" in told.out
+    assert "again later, or with --wait 2h:" in told.out
     assert NETWORK in status["waits"]
     assert {ref.partition("/")[0] for ref in left} == {"compute.networks"}
+    assert resources(cloud.world) == set()
+
+
+def test_a_rollback_that_google_holds_up(folder, cloud):
+    """It is told what can be typed: the same again, and no option that only `down` has."""
+    folder.type("up", "--local", "--only", "network")
+    cloud.google("POST", FIREWALLS, {"name": "theirs", "network": NETWORK, "allowed": [{"IPProtocol": "tcp"}]})
+    told = folder.type("rollback", "--local", "--yes", code=6)
+    cloud.google("DELETE", f"{FIREWALLS}/theirs")
+    folder.type("rollback", "--local")
+
+    assert "StillInUse: " in told.err
+    assert "Next: Run the same command again later." in told.err
+    assert "--wait" not in told.err
     assert resources(cloud.world) == set()
 
 
