@@ -132,6 +132,12 @@ class Plan:
         """What the ledger holds of rows that this version of the program does not have."""
         return [record for record in ledger.records.values() if record.step not in self.rows]
 
+    def why_unknown(self, record: Record) -> str:
+        """What to say of a record of a row that this version of the program does not have; "" where it has it."""
+        if record.step in self.rows:
+            return ""
+        return f"Made by the step {record.step}, which this version of the program does not have."
+
     def needs(self) -> dict[str, tuple[str, ...]]:
         """The graph: by row name, the names of the rows that it needs."""
         return {line.name: line.needs for line in self}

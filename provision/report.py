@@ -151,8 +151,8 @@ class Report:
             self.say("  nothing to do")
         for ref, why in way.lost.items():
             self.say(f"[bold]Cannot come back:[/] {escape(short(ref))}: {escape(why)}")
-        for ref in way.stays:
-            self.say(f"  stays as it is therefore: {escape(short(ref))}")
+        for ref, why in way.stays.items():
+            self.say(f"[bold]Stays as it is:[/] {escape(short(ref))}: {escape(why)}")
 
     def gone_back(self, stays: Sequence[Left], done: Sequence[Done], seconds: float) -> None:
         """Show the end of `rollback`."""

@@ -62,17 +62,17 @@ def way_back(plan: Plan, states: Sequence[Ledger], to: str | None = None) -> Way
     then = {ref: record for ref, record in before.records.items() if record.done is not None}
     goal = Rollback(to=run)
     for ref, record in then.items():
-        body, deed = record.body, first.get(ref)
-        if deed is not None and deed.before is not None and not plan[record.step].at_least:
+        body, deed, row = record.body, first.get(ref), plan.rows.get(record.step)
+        if deed is not None and deed.before is not None and not (row and row.at_least):
             body = compare.merged(body, deed.before)
         wanted = record.model_copy(update={"body": body, "pending": None})
         if not _is_already(now.records.get(ref), wanted):
             goal.restore[ref] = wanted
     for ref, record in now.records.items():
-        row, deed = plan[record.step], first.get(ref) or record.done or record.pending
+        row, deed = plan.rows.get(record.step), first.get(ref) or record.done or record.pending
         if ref in then or deed is None:
             continue
-        if row.step.delete is keep:
+        if row is None or row.step.delete is keep:
             goal.release[ref] = {}
         elif not record.adopted and (deed.before is None or (row.at_least and deed.before != deed.after)):
             goal.remove.append(ref)
@@ -235,21 +235,21 @@ def _without_the_lost(plan: Plan, goal: Rollback, before: Ledger, now: Ledger) -
     """Take out of a goal what cannot come back, and the rows of whatever names it; and settle the names."""
     lost: dict[Ref, str] = {}
     for ref, record in goal.restore.items():
-        why = plan[record.step].final
-        if why is not None and ref not in now.records:
+        why = plan.why_unknown(record) or plan[record.step].final
+        if why and ref not in now.records:
             lost[ref] = why
-    stays = _what_stays(goal, lost, now)
+    stays = _what_stays(plan, goal, lost, now)
     salt = before.salt
     if before.salt != now.salt and _named_by(now.salt, stays):  # the next `up` can name things in one way only
         salt = now.salt
         why = f"What stays is named with {now.salt}, and this with {before.salt}; one deployment has one of them."
         lost |= {ref: why for ref in _named_by(before.salt, goal.restore) if ref not in lost}
-        stays = _what_stays(goal, lost, now)
-    rows = _rows_of(_broken(goal, lost), goal)
-    back = {record.step for record in before.records.values()} - rows
+        stays = _what_stays(plan, goal, lost, now)
+    rows = _rows_that_stay(goal, lost)
+    back = {record.step for record in before.records.values()} - rows - {record.step for record in plan.unknown(before)}
     reached = Rollback(
         to=goal.to,
-        restore={ref: record for ref, record in goal.restore.items() if record.step not in rows},
+        restore={ref: record for ref, record in goal.restore.items() if record.step not in rows and ref not in stays},
         release={ref: body for ref, body in goal.release.items() if ref not in stays},
         remove=[ref for ref in goal.remove if ref not in stays],
         salt=salt,
@@ -258,26 +258,24 @@ def _without_the_lost(plan: Plan, goal: Rollback, before: Ledger, now: Ledger) -
     return Way(reached, lost, stays)
 
 
-def _what_stays(goal: Rollback, lost: dict[Ref, str], now: Ledger) -> dict[Ref, str]:
-    rows = _rows_of(_broken(goal, lost), goal)
+def _what_stays(plan: Plan, goal: Rollback, lost: Iterable[Ref], now: Ledger) -> dict[Ref, str]:
+    """What of a goal is not touched although it is there, and why."""
+    rows = _rows_that_stay(goal, lost)
+    whys = {ref: plan.why_unknown(record) for ref, record in now.records.items()}
     return {
-        ref: "What it was made for, or from, cannot come back."
+        ref: whys[ref] or "What it was made for, or from, cannot come back."
         for ref, record in now.records.items()
-        if record.step in rows and (ref in goal.restore or ref in goal.remove or ref in goal.release)
+        if (whys[ref] or record.step in rows) and (ref in goal.restore or ref in goal.remove or ref in goal.release)
     }
 
 
-def _broken(goal: Rollback, lost: Iterable[Ref]) -> set[Ref]:
-    """What does not come back, and what names it, which would not work."""
+def _rows_that_stay(goal: Rollback, lost: Iterable[Ref]) -> set[str]:
+    """The rows of what does not come back, and of what names it, which would not work."""
     broken, size = set(lost), -1
     while len(broken) > size:
         size = len(broken)
         broken |= {ref for ref, record in goal.restore.items() if any(_names(ref, record, other) for other in broken)}
-    return broken
-
-
-def _rows_of(refs: Iterable[Ref], goal: Rollback) -> set[str]:
-    return {goal.restore[ref].step for ref in refs}
+    return {goal.restore[ref].step for ref in broken}
 
 
 def _named_by(salt: str, refs: Iterable[Ref]) -> list[Ref]:

@@ -101,8 +101,7 @@ class Teardown:
         until = self._engine.clock.monotonic() + wait
         while True:
             self.left = [
-                Left(record.ref, f"Made by the step {record.step}, which this version of the program does not have.")
-                for record in self._plan.unknown(self._engine.ledger)
+                Left(record.ref, self._plan.why_unknown(record)) for record in self._plan.unknown(self._engine.ledger)
             ]
             self._pass()
             left = until - self._engine.clock.monotonic()

@@ -454,3 +454,29 @@ def test_what_was_taken_over_is_taken_over_again():
     assert after.records["networks/n"].adopted
     assert not after.records["versions/1"].adopted
     assert cloud.resources["networks/n"] == {"mtu": 1460, "mark": "somebody"}
+
+
+def test_what_a_later_version_has_made_is_told_and_left_alone():
+    """Its steps are not in this table: what they made, changed or removed stays so, and all the rest goes back."""
+    cloud, store = ToyCloud(), MemoryStore()
+
+    def later(mtu, queues):
+        queue = toy_step(cloud, "queue", {f"queues/{name}": {"size": size} for name, size in queues.items()})
+        return [*table(cloud, mtu=mtu), row(queue)]
+
+    up(later(1460, {"kept": 1, "changed": 1, "removed": 1}), store)
+    up(later(1500, {"kept": 1, "changed": 2, "made": 1}), store)
+    _, found = way(table(cloud), store)
+    back(table(cloud), store)
+    after = engine(table(cloud), store).ledger
+    why = "Made by the step queue, which this version of the program does not have."
+
+    assert found.lost == {"queues/removed": why}
+    assert found.stays == {"queues/changed": why, "queues/made": why}
+    assert cloud.resources["networks/n"]["mtu"] == 1460
+    assert cloud.resources["queues/changed"]["size"] == 2
+    assert {ref for ref in after.records if ref.startswith("queues/")} == {
+        "queues/kept",
+        "queues/changed",
+        "queues/made",
+    }
