@@ -22,7 +22,7 @@ from provision.errors import (
 )
 from provision.gcp import Gcp
 from provision.plan import Plan, Row
-from provision.step import Body, FactBook, Ref, Stays, keep
+from provision.step import Body, FactBook, HoldsData, Ref, Stays, keep
 from provision.walk import Outcome, walk
 from state.journal import Journal
 from state.ledger import Ledger, Record
@@ -193,17 +193,24 @@ class Engine:
         if (record.keep, record.protected) != (why, protected):
             self.journal.note(self.deeds.written(row, ref, keep=why, protected=protected))
 
-    def remove(self, row: Row, record: Record, *, older: bool = False) -> None:
+    def remove(self, row: Row, record: Record, *, older: bool = False, with_data: bool = False) -> None:
         """Take one recorded resource away, when it is ours; its record goes with it.
 
         Args:
             row: Its row.
             record: What the ledger says of it.
             older: Whether another one, of another id, is declared by now: then no further id is needed.
+            with_data: Whether data of the users goes too; much may have come since somebody last looked.
 
         Raises:
+            HoldsData: Data of the users is in it, and it was not touched.
             NotOurs: The thing under this name does not carry our mark any more.
+            Stays: It must not go now.
         """
+        if not with_data:
+            look = f"looking into {record.ref}"
+            if contents := self.deeds.patience.with_(look, lambda: row.data_in(self.gcp, record)):
+                raise HoldsData(contents)
         self.doing(f"removing {record.ref}")
         self.path.remove(row, record)
 
@@ -225,16 +232,9 @@ class Engine:
             for record in row.obsolete(self.ledger, self._declared[row.name]):
                 if row.step.delete is keep:
                     self.deeds.forget(record.ref)
-                elif not self._holds_data(row, record.ref):
+                else:
                     with contextlib.suppress(Stays):  # looked at again by every run, and listed by `down`
                         self.remove(row, record, older=True)
-
-    def _holds_data(self, row: Row, ref: Ref) -> bool:
-        contents = row.step.contents(self.gcp, ref) if row.data else None
-        if contents is None or not contents.objects:
-            return False
-        self.deeds.log.warning("resource.kept", step=row.name, ref=ref, objects=contents.objects)
-        return True
 
     def visit_all(self, needs: Mapping[str, Iterable[str]], visit: Callable[[str], None]) -> Outcome:
         """Visit rows side by side, each once those that it needs are done."""

@@ -62,7 +62,7 @@ class Protected(ProvisionError):
     hint = "Take its row out of protect in provision.toml and run python -m provision up, if it may go."
 
 
-class HoldsData(ProvisionError):
+class WouldLoseData(ProvisionError):
     """Something that would have to be deleted, and was not said to go with it, holds data of the users."""
 
     exit_code = 5

@@ -4,7 +4,8 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from provision.deployment import Deployment
-from provision.step import Delete, Ref, Step
+from provision.gcp import Gcp
+from provision.step import Contents, Delete, Ref, Step
 from state.ledger import Ledger, Record
 
 
@@ -56,6 +57,11 @@ class Row:
     def title(self) -> str:
         """What the row makes, for the user: the first line of the module's docstring."""
         return (self.step.__doc__ or "").strip().partition("\n")[0].rstrip(".")
+
+    def data_in(self, gcp: Gcp, record: Record) -> Contents | None:
+        """Ask what data of the users lies in something that this row has made; None when there is none."""
+        contents = self.step.contents(gcp, record.ref) if self.data and not record.adopted else None
+        return contents if contents and contents.objects else None
 
     def obsolete(self, ledger: Ledger, declared: Collection[Ref]) -> list[Record]:
         """What the next `up` takes away: recorded, ours, not declared any more, and not among the newest to be kept."""

@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterable
 
 from provision import renewal
 from provision.engine import Engine
-from provision.errors import BadUsage, HoldsData, NotOurs, StillInUse
+from provision.errors import BadUsage, NotOurs, StillInUse, WouldLoseData
 from provision.plan import Row
-from provision.step import Ref, Stays, keep
+from provision.step import Contents, HoldsData, Ref, Stays, keep
 from state.ledger import Ledger, Record
 
 
@@ -23,7 +23,7 @@ def ask(engine: Engine, refs: Iterable[Ref], rows: Collection[str]) -> None:
         rows: Names of the rows that this run works on.
 
     Raises:
-        BadUsage, Protected, HoldsData: One of them cannot be replaced; nothing was touched.
+        BadUsage, Protected, WouldLoseData: One of them cannot be replaced; nothing was touched.
     """
     fresh = [ref for ref in dict.fromkeys(refs) if ref not in engine.ledger.replacing]
     records = [_replaceable(engine, ref, rows) for ref in fresh]
@@ -44,7 +44,7 @@ def clear_the_way(engine: Engine, rows: Collection[str]) -> None:
     """Remove what a new one of the same name is to follow; what has ids goes once its new one is there.
 
     Raises:
-        HoldsData, NotOurs, StillInUse: Something must not go, or cannot; it is as it was, and asked for no more.
+        WouldLoseData, NotOurs, StillInUse: Something must not go, or cannot; it is as it was, and asked for no more.
     """
     for row in reversed(list(engine.plan)):
         for record in [record for record in engine.ledger.records.values() if record.step == row.name]:
@@ -60,11 +60,12 @@ def settle(engine: Engine) -> None:
 
 def _clear(engine: Engine, row: Row, record: Record) -> None:
     try:
-        _refuse_if_it_holds_data(engine, row, record)
         engine.remove(row, record)
-    except (Stays, HoldsData, NotOurs, StillInUse) as error:
+    except (Stays, NotOurs, StillInUse) as error:
         engine.journal.note(engine.deeds.written(row, record.ref, replaced=False))
         engine.journal.note(lambda ledger: ledger.replacing.remove(record.ref))
+        if isinstance(error, HoldsData):
+            raise _would_lose(row, record, error.contents) from error
         if isinstance(error, Stays):
             raise StillInUse(f"{record.ref} cannot be replaced: {error}") from error
         raise
@@ -85,17 +86,16 @@ def _replaceable(engine: Engine, ref: Ref, rows: Collection[str]) -> Record:
     if row.final and not _has_ids(row):
         raise BadUsage(f"{ref} cannot be replaced alone: {row.final}.")
     engine.refuse_if_protected(row)
-    _refuse_if_it_holds_data(engine, row, record)
+    if contents := row.data_in(engine.gcp, record):
+        raise _would_lose(row, record, contents)
     return record
 
 
-def _refuse_if_it_holds_data(engine: Engine, row: Row, record: Record) -> None:
-    contents = row.step.contents(engine.gcp, record.ref) if row.data else None
-    if contents is not None and contents.objects:
-        raise HoldsData(
-            f"{record.ref} holds {contents}, which would be lost.",
-            hint=f"If they may go: python -m provision down --only {row.name} --delete-data, then up.",
-        )
+def _would_lose(row: Row, record: Record, contents: Contents) -> WouldLoseData:
+    return WouldLoseData(
+        f"{record.ref} holds {contents}, which would be lost.",
+        hint=f"If they may go: python -m provision down --only {row.name} --delete-data, then up.",
+    )
 
 
 def _forget_what_went_along(engine: Engine, row: Row, ref: Ref) -> None:

@@ -19,8 +19,8 @@ from provision import compare
 from provision.engine import Engine
 from provision.errors import BadUsage
 from provision.plan import Plan, Row
-from provision.step import Ref, Stays, keep
-from provision.teardown import HoldsData, Left, remove_unless_it_holds_data
+from provision.step import HoldsData, Ref, Stays, keep
+from provision.teardown import Left
 from state.journal import Instead
 from state.ledger import Deed, Ledger, Record, Rollback
 
@@ -150,6 +150,7 @@ def go_back(engine: Engine) -> list[Left]:
 
     def arrive(ledger: Ledger) -> None:
         ledger.rollback = Rollback(to=goal.to, by=engine.run)
+        ledger.replacing.clear()
         _name_as_then(ledger, goal)  # what was removed meanwhile has been counted
         steps = {record.step for record in ledger.records.values()}
         for name in ledger.facts.keys() - steps:
@@ -294,9 +295,9 @@ def _removed(engine: Engine, row: Row, record: Record) -> list[Left]:
     if record.protected:
         return [Left(record.ref, "The settings protect it.")]
     try:
-        remove_unless_it_holds_data(engine, row, record)
+        engine.remove(row, record)
     except HoldsData as reason:
-        return [Left(record.ref, f"{reason}.")]
+        return [Left(record.ref, str(reason))]
     except Stays as reason:
         engine.deeds.forget(record.ref)
         return [Left(record.ref, str(reason))]

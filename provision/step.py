@@ -96,6 +96,18 @@ class Stays(Exception):
     """Raised by a delete that must not be made now; its message tells the user what stays and why."""
 
 
+class HoldsData(Stays):
+    """Raised instead of removing something with data of the users in it.
+
+    Args:
+        contents: What it holds.
+    """
+
+    def __init__(self, contents: Contents) -> None:
+        super().__init__(f"It holds {contents}.")
+        self.contents = contents
+
+
 class Owner(enum.Enum):
     """Whose a live resource is when the ledger does not know it."""
 

@@ -8,7 +8,7 @@ from provision.engine import Engine
 from provision.errors import StillInUse
 from provision.gcp import Gcp
 from provision.plan import Plan, Row
-from provision.step import Contents, Ref, Stays
+from provision.step import Contents, HoldsData, Ref, Stays
 from state.ledger import Ledger, Record, Waits
 
 WOULD_GO = "down --delete-data would have removed them too."
@@ -30,42 +30,9 @@ def data_at_risk(plan: Plan, gcp: Gcp, ledger: Ledger) -> dict[Ref, Contents]:
     found: dict[Ref, Contents] = {}
     for record in ledger.records.values():
         row = plan.rows.get(record.step)
-        if row and (contents := _at_risk(gcp, row, record)):
+        if row and (contents := row.data_in(gcp, record)):
             found[record.ref] = contents
     return found
-
-
-def _at_risk(gcp: Gcp, row: Row, record: Record) -> Contents | None:
-    contents = row.step.contents(gcp, record.ref) if row.data and not record.adopted else None
-    return contents if contents and contents.objects else None
-
-
-class HoldsData(Stays):
-    """Raised instead of removing something with data of the users in it; its message says what it holds."""
-
-
-def remove_unless_it_holds_data(engine: Engine, row: Row, record: Record) -> None:
-    """Remove a resource; what it holds is asked right before, for much may have come since somebody last looked.
-
-    Raises:
-        HoldsData: Data of the users is in it, and it was not touched.
-        ProvisionError, Stays: See Engine.remove.
-    """
-    look = f"looking into {record.ref}"
-    contents = engine.deeds.patience.with_(look, lambda: _at_risk(engine.gcp, row, record))
-    if contents:
-        raise HoldsData(f"It holds {held(contents)}")
-    engine.remove(row, record)
-
-
-def held(contents: Contents) -> str:
-    """What lies in a resource, in words: ``3 objects, 52.4 MB``."""
-    value, units = float(contents.bytes), iter(("kB", "MB", "GB", "TB", "PB", "EB"))
-    unit = "bytes"
-    while value >= 1000:
-        value, unit = value / 1000, next(units)
-    amount = f"{value:.1f}" if contents.bytes >= 1000 else str(contents.bytes)
-    return f"{contents.objects} object{'' if contents.objects == 1 else 's'}, {amount} {unit}"
 
 
 class Teardown:
@@ -144,13 +111,10 @@ class Teardown:
     def _remove(self, row: Row, record: Record) -> str | None:
         """Remove a resource; returns what it leaves, or why it must stay after all."""
         try:
-            if self._delete_data:
-                self._engine.remove(row, record)
-            else:
-                remove_unless_it_holds_data(self._engine, row, record)
+            self._engine.remove(row, record, with_data=self._delete_data)
         except HoldsData as reason:
             self._engine.deeds.forget(record.ref)
-            return f"{reason}; {WOULD_GO}"
+            return f"It holds {reason.contents}; {WOULD_GO}"
         except Stays as reason:
             self._engine.deeds.forget(record.ref)
             return str(reason)
@@ -163,7 +127,7 @@ class Teardown:
 
     def _reason_to_keep(self, row: Row, record: Record) -> str | None:
         if record.ref in self._spared:
-            return f"It holds {held(self._spared[record.ref])}; {WOULD_GO}"
+            return f"It holds {self._spared[record.ref]}; {WOULD_GO}"
         if record.keep:
             return record.keep
         if record.protected:

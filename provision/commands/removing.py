@@ -24,7 +24,7 @@ def down(
     Ends with exit code 6 when Google does not let go of something yet: then down again, later or with --wait.
     """
     from provision import rollback, session
-    from provision.teardown import Left, Teardown, data_at_risk, held
+    from provision.teardown import Left, Teardown, data_at_risk
     from steps import PLAN
 
     settings = options.whose()
@@ -42,7 +42,7 @@ def down(
             )
         if delete_data and not yes:
             for ref, contents in data_at_risk(PLAN, gcp, ledger).items():
-                running.confirm(options, f"{ref} holds {held(contents)}. Type delete to lose them", "delete")
+                running.confirm(options, f"{ref} holds {contents}. Type delete to lose them", "delete")
     with running.changing(options, gcp, store, None, lock_timeout) as engine:
         rollback.give_up(engine)
         teardown = Teardown(engine, session.new_salt(), delete_data=delete_data, only=only)

@@ -2,7 +2,7 @@
 
 from provision import replacement
 from provision.emulator import snapshots
-from provision.errors import BadUsage, HoldsData, StillInUse
+from provision.errors import BadUsage, StillInUse, WouldLoseData
 from tests.crash.cloud import cloud
 from tests.journey.deploy import Deployment
 from tests.journey.recovery import EMPTY_PROJECT
@@ -25,7 +25,7 @@ def replaced(deployment, ref):
         replacement.clear_the_way(engine, engine.rows(()))
         engine.up(deployment.config)
         replacement.settle(engine)
-    except (BadUsage, HoldsData, StillInUse) as error:
+    except (BadUsage, StillInUse, WouldLoseData) as error:
         return type(error).__name__
     finally:
         engine.journal.flush()

@@ -9,7 +9,7 @@ from provision import rollback, step
 from provision.config import Config
 from provision.errors import CannotChangeInPlace, DidNotSettle, NotOurs, OperationFailed, StillInUse
 from provision.plan import row
-from provision.teardown import Teardown, held
+from provision.teardown import Teardown
 from state import history
 from tests.provision.toy import DEPLOYMENT, Death, MemoryStore, ToyCloud, engine, toy_step
 
@@ -354,7 +354,7 @@ def test_down_spares_data_that_arrives_while_it_works(wait):
 
     assert (left.ref, left.why.partition(";")[0]) == (
         "buckets/b",
-        f"It holds {held(step.Contents(1 + bool(wait), 30))}",
+        f"It holds {step.Contents(1 + bool(wait), 30)}",
     )
     assert set(cloud.resources) == {"buckets/b"}
     assert records(store) == {}

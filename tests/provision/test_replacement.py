@@ -7,7 +7,7 @@ import pytest
 
 from provision import replacement, step
 from provision.config import Config
-from provision.errors import BadUsage, GoogleRefused, HoldsData, Protected
+from provision.errors import BadUsage, GoogleRefused, Protected, WouldLoseData
 from provision.plan import row
 from provision.step import Contents
 from state.journal import read_ledger
@@ -162,7 +162,7 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_touched(command, ref
 def test_what_holds_data_is_not_replaced(command):
     """The hint says how, if it may go; an empty one may."""
     command.objects = 3
-    with pytest.raises(HoldsData, match="holds 3 objects, 3 bytes, which would be lost") as refused:
+    with pytest.raises(WouldLoseData, match="holds 3 objects, 3 bytes, which would be lost") as refused:
         command.up("buckets/a")
     command.objects = 0
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from provision import rollback, step
+from provision import replacement, rollback, step
 from provision.config import Config
 from provision.errors import BadUsage, GoogleRefused, NotOurs
 from provision.plan import row
@@ -13,11 +13,13 @@ from tests.provision.toy import DEPLOYMENT, Death, MemoryStore, ToyCloud, engine
 CONFIG = Config(project="my-project")
 
 
-def up(rows, store, **asked):
+def up(rows, store, replace=(), **asked):
     """One `up`, flushed as a session does it; the engine."""
     run = engine(rows, store)
     try:
+        replacement.ask(run, replace, run.rows(()))
         run.up(CONFIG, **asked)
+        replacement.settle(run)
     finally:
         run.journal.flush()
     return run
