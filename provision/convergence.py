@@ -16,6 +16,11 @@ from provision.plan import Plan, Row
 from provision.step import Body, Change, Delete, Owner, Ref
 from state.ledger import Deed, Record
 
+MARK_LOST = (
+    "Put its mark back, let go of it (python -m provision release {ref}),"
+    " or take it over (python -m provision up --adopt {ref})."
+)
+
 ACTS = 5
 """Calls towards one goal before it counts as not reachable; each has an intent of its own."""
 
@@ -118,13 +123,16 @@ class Convergence:
         """
         deeds, record = self.deeds, self.deeds.known(ref)
         owner = row.step.owner(live, deeds.journal.ledger.deployment)
-        if owner is Owner.FOREIGN and not (record and record.adopted) and not self.adopts(ref):
+        if row.is_strangers(live, record, deeds.journal.ledger.deployment) and not self.adopts(ref):
             if record is not None and record.done is None:  # we were about to make one, and somebody else was faster
                 deeds.forget(ref)
             since = "exists already and does not carry" if record is None else "does not carry"
             after = "" if record is None else " any more"
             differs = "; ".join(map(str, self._differences(row, body, live, {}))) or "nothing but the mark"
-            raise NotOurs(f"{ref} {since} our mark{after} ({row.title}). What differs: {differs}")
+            raise NotOurs(
+                f"{ref} {since} our mark{after} ({row.title}). What differs: {differs}",
+                hint=MARK_LOST.format(ref=ref) if record and record.done else "",
+            )
         if owner is Owner.FOREIGN or (owner is Owner.SHARED and record is None):
             if record is None or not record.adopted:
                 deeds.journal.note(deeds.written(row, ref, adopted=True))

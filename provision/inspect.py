@@ -11,8 +11,10 @@ from provision.deployment import Deployment
 from provision.gcp import Gcp
 from provision.patience import Patience
 from provision.plan import Plan, Row
-from provision.step import Body, Change, FactBook, FactsUnknown, Owner, Ref, keep, unmarked
+from provision.step import Body, Change, FactBook, FactsUnknown, Ref, keep, unmarked
 from state.ledger import Ledger, Record
+
+MARK_IS_GONE = "does not carry our mark any more, so up would refuse to touch it"
 
 READERS = 8
 """Resources that are read side by side."""
@@ -26,6 +28,7 @@ class Kind(Enum):
     DELETE = "delete"
     LATER = "later"
     FOREIGN = "foreign"
+    UNMARKED = "unmarked"
     MISSING = "missing"
     CHANGED = "changed"
     UNFINISHED = "unfinished"
@@ -37,7 +40,7 @@ class Finding:
     """One difference.
 
     Args:
-        kind: What it is; the first five are said by a plan, the others by drift.
+        kind: What it is; the first five are said by a plan, the last four by drift, and the one between by both.
         step: The row's name.
         ref: The resource; the row's name again where the ref is not known yet.
         changes: The fields that differ.
@@ -129,6 +132,8 @@ class Inspector:
         if live is None:
             return Finding(Kind.MISSING, row.name, record.ref)
         changes = self._differences(row, record.body, live, record.body)
+        if row.is_strangers(live, record, self.ledger.deployment):
+            return Finding(Kind.UNMARKED, row.name, record.ref, tuple(changes), MARK_IS_GONE)
         return Finding(Kind.CHANGED, row.name, record.ref, tuple(changes)) if changes else None
 
     def _pending_of(self, row: Row, ref: Ref, body: Body) -> Finding | None:
@@ -138,9 +143,11 @@ class Inspector:
         record = self.ledger.records.get(ref)
         if record is not None and record.adopted:
             body = unmarked(body, self.ledger.deployment)
-        if (record is None or record.done is None) and row.step.owner(live, self.ledger.deployment) is Owner.FOREIGN:
-            return Finding(Kind.FOREIGN, row.name, ref, note="exists already and does not carry our mark")
         changes = self._differences(row, body, live, record.body if record else {})
+        if row.is_strangers(live, record, self.ledger.deployment):
+            if record is None or record.done is None:
+                return Finding(Kind.FOREIGN, row.name, ref, note="exists already and does not carry our mark")
+            return Finding(Kind.UNMARKED, row.name, ref, tuple(changes), MARK_IS_GONE)
         return Finding(Kind.UPDATE, row.name, ref, tuple(changes)) if changes else None
 
     @staticmethod

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from provision.deployment import Deployment
 from provision.gcp import Gcp
-from provision.step import Contents, Delete, Ref, Step
+from provision.step import Body, Contents, Delete, Owner, Ref, Step
 from state.ledger import Ledger, Record
 
 
@@ -62,6 +62,10 @@ class Row:
         """Ask what data of the users lies in something that this row has made; None when there is none."""
         contents = self.step.contents(gcp, record.ref) if self.data and not record.adopted else None
         return contents if contents and contents.objects else None
+
+    def is_strangers(self, live: Body, record: Record | None, deployment_id: str) -> bool:
+        """Whether what is there is somebody else's: without our mark, and never taken over."""
+        return self.step.owner(live, deployment_id) is Owner.FOREIGN and not (record and record.adopted)
 
     def obsolete(self, ledger: Ledger, declared: Collection[Ref]) -> list[Record]:
         """What the next `up` takes away: recorded, ours, not declared any more, and not among the newest to be kept."""

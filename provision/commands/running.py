@@ -113,10 +113,14 @@ def is_watched(options: Options) -> bool:
 
 def report_findings(options: Options, findings: "list[Finding]", nothing: str, mend: str) -> None:
     """Show what differs, and end with exit code 2 if anything does; nothing and mend are what to say then."""
+    from provision.inspect import Kind
+    from provision.report import escape
     from steps import PLAN
 
     titles = {row.name: row.title for row in PLAN}
-    options.report.findings(findings, titles, nothing, f"{mend}: {options.command('up')}")
+    unmarked = [options.command("release", finding.ref) for finding in findings if finding.kind is Kind.UNMARKED]
+    ways = [f"{mend}: {options.command('up')}", *(f"Put the mark back, or let go: {escape(way)}" for way in unmarked)]
+    options.report.findings(findings, titles, nothing, "\n".join(ways))
     if findings:
         raise SystemExit(CHANGES_PENDING)
 

@@ -186,6 +186,31 @@ def test_release(folder, cloud):
     assert "Next: python -m provision state list --local shows what is." in unknown.err
 
 
+def test_what_has_lost_its_mark(folder, cloud):
+    """`plan` and `drift` tell it as `up` would: not ours any more; with its labels again it is, and so it is once adopted."""
+    folder.type("up", "--local")
+    found = artifacts(cloud)
+    bucket, path = f"projects/_/buckets/{found['name']}", f"storage.googleapis.com/storage/v1/b/{found['name']}"
+    cloud.google("PATCH", path, {"labels": {"managed-by": None, "deployment": None}})
+    planned = folder.type("plan", "--local", code=2).out
+    drifted = folder.type("drift", "--local", code=2).out
+    kinds = [item["kind"] for item in folder.type("drift", "--local", "--json", code=2).json["findings"]]
+    refused = folder.type("up", "--local", code=5).err
+    cloud.google("PATCH", path, {"labels": found["labels"]})
+    mended = folder.type("drift", "--local").code
+    cloud.google("PATCH", path, {"labels": {"managed-by": None, "deployment": None}})
+    folder.type("up", "--local", "--adopt", bucket)
+    adopted = [folder.type(look, "--local").code for look in ("plan", "drift")]
+
+    for told in (planned, drifted):
+        assert f"! buckets/{found['name']} is not ours any more" in told
+        assert f"python -m provision release {bucket} --local" in told.replace("\n", "")
+    assert kinds == ["unmarked"]
+    assert "does not carry our mark any more" in refused
+    assert f"python -m provision release {bucket}" in refused
+    assert (mended, adopted) == (0, [0, 0])
+
+
 def test_protection(folder, cloud):
     """What the settings protect stays, with all that it needs, and is still ours; it goes once they do not."""
     settings(folder, 'protect = ["sql_instance"]\n')
