@@ -142,7 +142,8 @@ def go_back(engine: Engine) -> list[Left]:
     adopted = {ref for ref, record in goal.restore.items() if record.adopted}
     engine.path.adopts = adopted.__contains__  # somebody has agreed to that already; `down` has only let go of it
     engine.deeds.failed.clear()  # what waits for a row that failed has to go too, and can only once its end is there
-    if not _named_by(engine.ledger.salt, engine.ledger.records):  # also for an `up` that gives up this way half gone
+    if not _named_by(engine.ledger.salt, engine.ledger.records):
+        # Nothing has the present names, as after a `down`: an `up` that gives this way up goes on with what is back.
         engine.journal.note(lambda ledger: _name_as_then(ledger, goal))
     _walk(engine, engine.plan.needs(), lambda name: _restore(engine, goal, name))
     engine.journal.note(lambda ledger: _name_as_then(ledger, goal))

@@ -1,5 +1,7 @@
 """Going back to what was before a run: over a toy cloud, as far as the ledgers of earlier runs tell the way."""
 
+import json
+
 import pytest
 
 from provision import replacement, rollback, step
@@ -482,3 +484,21 @@ def test_what_a_later_version_has_made_is_told_and_left_alone():
         "queues/changed",
         "queues/made",
     }
+
+
+def test_a_rollback_that_an_earlier_release_began():
+    """It had written down neither salt nor counters: they stay, and all the rest is gone on with."""
+    cloud, store = ToyCloud(), MemoryStore()
+    up(table(cloud), store)
+    up(table(cloud, mtu=1500), store)
+    cloud.die_before = len(cloud.changes)
+    with pytest.raises(Death):
+        back(table(cloud), store)
+    content = json.loads(store.blobs["ledger.json"][0])
+    del content["digest"], content["rollback"]["salt"], content["rollback"]["counters"]
+    store.put("ledger.json", json.dumps({**content, "counters": {"server": 2}}).encode(), None)
+    run = engine(table(cloud), store)
+    rollback.go_back(run)
+
+    assert cloud.resources["networks/n"]["mtu"] == 1460
+    assert (run.ledger.salt, run.ledger.counters) == ("x1y2", {"server": 2})
