@@ -15,9 +15,9 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from provision import compare
+from provision import compare, renewal
 from provision.engine import Engine
-from provision.errors import BadUsage
+from provision.errors import BadUsage, NameReserved
 from provision.plan import Plan, Row
 from provision.step import HoldsData, Ref, Stays, keep
 from provision.teardown import Left
@@ -171,7 +171,13 @@ def _restore(engine: Engine, goal: Rollback, name: str) -> None:
     row = engine.plan[name]
     for ref, record in goal.restore.items():
         if record.step == name:
-            engine.bring(row, ref, record.body)
+            try:
+                engine.bring(row, ref, record.body)
+            except renewal.Gone as error:
+                raise NameReserved(
+                    f"{ref} is gone behind our back, and its name cannot be used a second time.",
+                    hint="python -m provision up makes another one, and gives up this rollback.",
+                ) from error
             engine.journal.note(engine.deeds.written(row, ref, **_kept(record)))
 
 

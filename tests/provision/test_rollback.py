@@ -6,7 +6,7 @@ import pytest
 
 from provision import replacement, rollback, step
 from provision.config import Config
-from provision.errors import BadUsage, GoogleRefused, NotOurs
+from provision.errors import BadUsage, GoogleRefused, NameReserved, NotOurs
 from provision.plan import row
 from provision.teardown import Teardown
 from state import history
@@ -321,6 +321,28 @@ def test_what_down_has_spared_is_gone_on_with(fault):
     assert run.ledger.salt == "x1y2"
     assert {ref for ref in cloud.resources if ref.startswith("buckets/")} == {"buckets/b-x1y2"}
     assert ("delete", "buckets/b-x1y2") not in cloud.changes
+
+
+def test_what_is_gone_behind_our_back_and_cannot_be_named_again():
+    """A rollback cannot change it back; it says so, and `up` makes another one."""
+    cloud, store = ToyCloud(), MemoryStore()
+
+    def rows(tier):
+        def declare(deployment, facts):
+            return {deployment.numbered("databases/d", "database"): {"tier": tier}}
+
+        return [row(toy_step(cloud, "database", {}, declare=declare), once=True, final="its data is gone")]
+
+    up(rows("small"), store)
+    up(rows("large"), store)
+    del cloud.resources["databases/d"]
+    with pytest.raises(NameReserved, match="databases/d is gone behind our back") as told:
+        back(rows("large"), store)
+    rollback.give_up(engine(rows("small"), store))
+    up(rows("small"), store)
+
+    assert "python -m provision up makes another one" in told.value.hint
+    assert set(cloud.resources) == {"databases/d-2"}
 
 
 def test_what_would_need_two_salts_stays_as_it_is():
