@@ -23,7 +23,7 @@ _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["provision.cli", "provision.identity", "provision.verify", "steps", "google.cloud.storage",
                                "google.cloud.resourcemanager_v3", "google.cloud.secretmanager_v1",
                                "google.cloud.iam_credentials_v1", "googleapiclient.discovery"])  # fmt: skip
-PATIENCE = 30.0
+PATIENCE = 90.0
 """Seconds after which a command that does not end, or a word that does not come, fails a test."""
 
 COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
