@@ -207,7 +207,7 @@ def test_what_has_lost_its_mark(folder, cloud):
         assert f"python -m provision release {bucket} --local" in told.replace("\n", "")
     assert kinds == ["unmarked"]
     assert "does not carry our mark any more" in refused
-    assert f"python -m provision release {bucket}" in refused
+    assert f"python -m provision release --local {bucket}" in refused
     assert (mended, adopted) == (0, [0, 0])
 
 
