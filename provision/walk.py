@@ -63,7 +63,7 @@ def walk(
                 else:
                     running[pool.submit(visit, node)] = node
             ended, _ = wait(running, timeout=PATROL, return_when=FIRST_COMPLETED)
-            for future in ended:
+            for future in [future for future in running if future in ended]:  # one order, whatever ends together
                 node = running.pop(future)
                 match future.exception():
                     case None:

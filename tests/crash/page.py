@@ -21,10 +21,18 @@ def read(folder: Path) -> list[Line]:
 def missing(lines: Iterable[Line]) -> list[str]:
     """What has not been played; empty when every point of every scenario has been, once."""
     lines = list(lines)
-    played = Counter(line["scenario"] for line in lines if line["kind"] == "point")
+    played = Counter(
+        scenario for scenario, _ in {(line["scenario"], line["replay"]) for line in lines if line["kind"] == "point"}
+    )
     wanted = {line["scenario"]: sum(line["played"].values()) for line in lines if line["kind"] == "scenario"}
+    tables = {(line["scenario"], line["table"]) for line in lines if line["kind"] == "scenario"}
     told = [
         f"{name}: {played[name]} of {wanted.get(name)} points" for name in SCENARIOS if played[name] != wanted.get(name)
+    ]
+    told += [
+        f"{name}: the parts are not parts of one whole"
+        for name, count in Counter(scenario for scenario, _ in tables).items()
+        if count > 1
     ]
     pairs = {line["replay"] for line in lines if line["kind"] == "pair"}
     return told + ([] if len(pairs) == PAIRS else [f"{len(pairs)} of {PAIRS} pairs"])

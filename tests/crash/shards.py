@@ -1,5 +1,6 @@
 """Plays the whole product, or a part of it, and writes each verdict down as a line of JSON."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -56,7 +57,13 @@ def counted(proof: Proof, name: str) -> dict[str, Any]:
         points[point.fault] = points.get(point.fault, 0) + 1
         played[point.fault] = played.get(point.fault, 0) + (point.same_as is None)
     requests = len(proof.undisturbed(name).requests)
-    return {"scenario": name, "requests": requests, "points": points, "played": played}
+    return {"scenario": name, "requests": requests, "points": points, "played": played, "table": table(proof, name)}
+
+
+def table(proof: Proof, name: str) -> str:
+    """Which points a scenario has, in a word: parts are parts of one whole only if all have cut up the same table."""
+    told = "\n".join(f"{point} {point.method} {point.same_as}" for point in proof.points(name))
+    return hashlib.sha256(told.encode()).hexdigest()[:12]
 
 
 def told(kind: str, verdict: Verdict) -> dict[str, Any]:

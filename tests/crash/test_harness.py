@@ -1,14 +1,20 @@
 """The proofs are told from a program that loses things: what they look for, they find."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import requests
 
-from tests.crash import page, points
+from tests.crash import page, points, shards
 from tests.crash.faults import FAULTS
 from tests.crash.scenarios import SCENARIOS
 from tests.crash.wire import Request
 from tests.journey.deploy import PROJECT
 
+ROOT = Path(__file__).parents[2]
 READ = Request("sql.operations.get", "GET /o/1", reads=True, before="a", after="a")
 CHANGE = Request("sql.instances.insert", "POST /i", reads=False, before="a", after="b")
 
@@ -75,8 +81,25 @@ def test_what_a_careless_program_does_is_found(proof, monkeypatch, sabotage, fou
 def test_figures_of_a_part_are_not_written():
     """Only what was played whole can be claimed."""
     scenario = {"kind": "scenario", "scenario": "up", "requests": 1, "points": {"429": 1}, "played": {"429": 1}}
+    one, other = {**scenario, "table": "0d"}, {**scenario, "table": "0e"}
 
-    assert "up: 0 of 1 points" in page.missing([scenario])
+    assert "up: 0 of 1 points" in page.missing([one])
+    assert "up: the parts are not parts of one whole" in page.missing([one, other])
+
+
+def test_every_process_meets_the_same_points(proof):
+    """Also where strings have other hashes: else the parts would leave points out, and play others twice."""
+    code = (
+        "from provision import log; from tests.crash import shards; from tests.crash.proof import proving\n"
+        "log.set_up(log.SILENT + 1, as_json=True)\n"
+        "with proving() as proof: print(*[shards.table(proof, name) for name in ('up', 'down')])"
+    )
+    environment = {**os.environ, "PYTHONHASHSEED": "7"}
+    there = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT, env=environment
+    )
+
+    assert there.stdout.split()[-2:] == [shards.table(proof, name) for name in ("up", "down")]
 
 
 def test_requests_of_every_library_pass_the_wire(proof):

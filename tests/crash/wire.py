@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -113,7 +114,9 @@ class Wire:
         try:
             return send()
         finally:
-            call = self.control.calls.all()[-1]
+            # Not simply the last one: that may be of a thread that is not counted.
+            path = unquote(urlsplit(str(request.url)).path)
+            call = next(call for call in reversed(self.control.calls.all()) if unquote(call["path"]) == path)
             text = f"{request.method} {request.url} {request.body!r}"
             self.seen.append(Request(call["id"], text, not call["write"], before, self.digest()))
 
