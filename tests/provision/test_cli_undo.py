@@ -128,7 +128,7 @@ def test_a_way_back_goes_with_its_ledger(folder, cloud):
 def test_a_failed_run_undoes_itself(folder, cloud):
     """The error is told, and nothing of the run is left but what can never go."""
     before = resources(cloud.world)
-    cloud.fails(method="artifactregistry.projects.locations.repositories.create", status=400)
+    cloud.fails(method="secretmanager.projects.secrets.setIamPolicy", status=400)
     told = folder.type("up", "--local", "--rollback-on-failure", code=1)
     status = folder.type("status", "--local", "--json").json
 
