@@ -58,6 +58,11 @@ class Row:
         """What the row makes, for the user: the first line of the module's docstring."""
         return (self.step.__doc__ or "").strip().partition("\n")[0].rstrip(".")
 
+    @property
+    def has_ids(self) -> bool:
+        """Whether a new one can be there beside the old one, under an id of its own."""
+        return self.renews or self.once
+
     def data_in(self, gcp: Gcp, record: Record) -> Contents | None:
         """Ask what data of the users lies in something that this row has made; None when there is none."""
         contents = self.step.contents(gcp, record.ref) if self.data and not record.adopted else None

@@ -183,7 +183,7 @@ class Rebuilding:
 
     def _count(self, row: Row) -> None:
         """Find how many ids the row has needed: the highest under which something is there."""
-        if not (row.once or row.renews):
+        if not row.has_ids:
             return
         refs = {trace.ref for trace in self.found.traces}
         fitting = [

@@ -33,7 +33,7 @@ def ask(engine: Engine, refs: Iterable[Ref], rows: Collection[str]) -> None:
         for record in records:
             ledger.records[record.ref] = record.model_copy(update={"replaced": True})
         for row in {record.step: engine.plan[record.step] for record in records}.values():
-            if _has_ids(row):
+            if row.has_ids:
                 renewal.count(ledger, engine.plan, row)
 
     if fresh:
@@ -48,7 +48,7 @@ def clear_the_way(engine: Engine, rows: Collection[str]) -> None:
     """
     for row in reversed(list(engine.plan)):
         for record in [record for record in engine.ledger.records.values() if record.step == row.name]:
-            if record.replaced and row.name in rows and not _has_ids(row):
+            if record.replaced and row.name in rows and not row.has_ids:
                 _clear(engine, row, record)
 
 
@@ -83,7 +83,7 @@ def _replaceable(engine: Engine, ref: Ref, rows: Collection[str]) -> Record:
         raise BadUsage(f"{ref} is of the row {row.name}, which --only leaves out.")
     if record.adopted or row.step.delete is keep:
         raise BadUsage(f"{ref} is not ours to delete, so it cannot be replaced.")
-    if row.final and not _has_ids(row):
+    if row.final and not row.has_ids:
         raise BadUsage(f"{ref} cannot be replaced alone: {row.final}.")
     engine.refuse_if_protected(row)
     if contents := row.data_in(engine.gcp, record):
@@ -103,8 +103,3 @@ def _forget_what_went_along(engine: Engine, row: Row, ref: Ref) -> None:
     for other in [other for other in engine.ledger.records.values() if other.step in inside]:
         if other.ref.startswith(f"{ref}/"):
             engine.deeds.forget(other.ref)
-
-
-def _has_ids(row: Row) -> bool:
-    """Whether a new one can be there beside the old one, under an id of its own."""
-    return row.renews or row.once

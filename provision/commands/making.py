@@ -55,9 +55,10 @@ def up(
         if engine.ledger.region != settings.region:  # nothing lies there any more
             engine.journal.note(lambda ledger: setattr(ledger, "region", settings.region))
         rollback.give_up(engine)
-        replacement.ask(engine, replace, engine.rows(only))
+        rows = engine.rows(only)
+        replacement.ask(engine, replace, rows)
         with _undone(engine, store) if rollback_on_failure else contextlib.nullcontext():
-            replacement.clear_the_way(engine, engine.rows(only))
+            replacement.clear_the_way(engine, rows)
             engine.up(settings, only=only, adopts=lambda ref: ALL in adopt or ref in adopt)
         deployment = engine.deployment(settings)
         url = "" if only else _reached(engine, deployment.account("log-pusher"))

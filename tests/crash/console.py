@@ -22,9 +22,7 @@ from state.ledger import Ledger
 from state.lock import Lease
 from steps import PLAN
 from tests.crash.cloud import Cloud
-from tests.journey.deploy import PROJECT
-
-SETTINGS: dict[str, Any] = {"project": PROJECT, "access": {"users": ["ada@example.com"]}}
+from tests.journey.deploy import BASE, PROJECT
 
 
 @dataclass
@@ -59,7 +57,7 @@ class Console:
         )
 
     def up(self, **settings: Any) -> None:
-        config = check({**SETTINGS, **settings}, "provision.toml")
+        config = check({**BASE, **settings}, "provision.toml")
         store = self._store(make_in=config.region)
         known = session.ledger_at(store)
         if known is not None:

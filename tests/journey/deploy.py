@@ -16,7 +16,8 @@ from state.journal import Journal, Pace
 from steps import PLAN
 
 PROJECT, NUMBER = "test-project-1", "123456789012"
-CONFIG = Config.model_validate({"project": PROJECT, "access": {"users": ["ada@example.com"]}})
+BASE: dict[str, Any] = {"project": PROJECT, "access": {"users": ["ada@example.com"]}}
+CONFIG = Config.model_validate(BASE)
 
 
 class Death(BaseException):

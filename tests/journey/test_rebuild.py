@@ -3,40 +3,21 @@
 The machines behind the emulator are off; steps, engine, journal and Google's client libraries are the real ones.
 """
 
-from typing import Any
-
 import pytest
-from google.oauth2.credentials import Credentials
 
 from provision import bootstrap, rebuild, session
 from provision.config import check
 from provision.errors import BadConfig, BadUsage, NothingDeployed
-from provision.gcp import Gcp
 from provision.step import keep
 from provision.teardown import Left
 from state import moving
 from state.journal import Journal, Pace
 from steps import PLAN, _archive
-from tests.journey.deploy import NUMBER, PROJECT, Deployment
+from tests.journey.deploy import BASE, NUMBER, PROJECT
 from tests.journey.neighbours import Neighbour, changes, things, unlisted
 from tests.journey.recovery import census
 
-BASE: dict[str, Any] = {"project": PROJECT, "access": {"users": ["ada@example.com"]}}
 CORPORATE = {"network": {"name": "corporate", "subnet": "data"}}
-
-
-@pytest.fixture(scope="module")
-def gcp(shared_emulator):
-    """The clients, which take longer to make than most of what is done with them here."""
-    clients = Gcp(PROJECT, Credentials("owner"), shared_emulator.url)
-    yield clients
-    clients.close()
-
-
-@pytest.fixture
-def deploying(emulator, gcp):
-    """Makes a deployment with some settings; several may be in the project."""
-    return lambda **settings: Deployment(emulator, config=check({**BASE, **settings}, "provision.toml"), gcp=gcp)
 
 
 def found(deployment, wanted=None, config=None, *, region_is_set=True):

@@ -3,30 +3,17 @@
 The machines behind the emulator are off; steps, engine, journal and Google's client libraries are the real ones.
 """
 
-from typing import Any
-
 import pytest
-from google.oauth2.credentials import Credentials
 
 from provision.config import check
-from provision.gcp import Gcp
-from tests.journey.deploy import PROJECT, Deployment
+from tests.journey.deploy import BASE, Deployment
 from tests.journey.neighbours import changes, things, unlisted
-
-BASE: dict[str, Any] = {"project": PROJECT, "access": {"users": ["ada@example.com"]}}
-
-
-@pytest.fixture(scope="module")
-def gcp(shared_emulator):
-    clients = Gcp(PROJECT, Credentials("owner"), shared_emulator.url)
-    yield clients
-    clients.close()
 
 
 @pytest.fixture
-def deployment(emulator, gcp):
+def deployment(deploying):
     """A deployment that is up."""
-    made = Deployment(emulator, config=check(BASE, "provision.toml"), gcp=gcp)
+    made = deploying()
     made.up()
     return made
 

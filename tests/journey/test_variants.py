@@ -4,38 +4,20 @@ The machines behind the emulator are off; steps, engine, journal and Google's cl
 """
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 import structlog
-from google.oauth2.credentials import Credentials
 
 from provision.config import check
 from provision.errors import BadConfig, NotOurs
-from provision.gcp import Gcp
 from steps import _archive
-from tests.journey.deploy import NUMBER, PROJECT, Death, Deployment, DyingStore
+from tests.journey.deploy import BASE, NUMBER, PROJECT, Death, Deployment, DyingStore
 from tests.journey.neighbours import Neighbour, changes, things, unlisted
 
-BASE: dict[str, Any] = {"project": PROJECT, "access": {"users": ["ada@example.com"]}}
 THEIR_APIS = [
     "appengine", "appengineflex", "bigquery", "cloudresourcemanager", "compute", "iam", "pubsub", "storage",
 ]  # fmt: skip
 CORPORATE = {"network": {"name": "corporate", "subnet": "data"}}
-
-
-@pytest.fixture(scope="module")
-def gcp(shared_emulator):
-    """The clients, which take longer to make than most of what is done with them here."""
-    clients = Gcp(PROJECT, Credentials("owner"), shared_emulator.url)
-    yield clients
-    clients.close()
-
-
-@pytest.fixture
-def deploying(emulator, gcp):
-    """Makes a deployment with some settings; several may be in the project."""
-    return lambda **settings: Deployment(emulator, config=check({**BASE, **settings}, "provision.toml"), gcp=gcp)
 
 
 def reconfigured(deployment, **settings):
