@@ -4,7 +4,7 @@ import pytest
 
 from tests.simulation import report
 
-SEEDS, PART = range(1, 5_000, 2), 500
+SEEDS, PART = range(1, 12_000, 2), 500
 
 
 @pytest.mark.parametrize("start", range(0, len(SEEDS), PART), ids=lambda start: f"from {SEEDS[start]}")
