@@ -79,6 +79,7 @@ class Convergence:
         since = clock.monotonic()
         for acts in range(ACTS + 1):
             while True:
+                asked = clock.monotonic()
                 live = deeds.read(row, ref)
                 if live is not None and deed is None:
                     self._claim(row, ref, declared, live)
@@ -86,19 +87,35 @@ class Convergence:
                 if live is None and deed is None and row.once and record is not None and record.done is not None:
                     raise renewal.Gone(ref)
                 changes = None if live is None else self._differences(row, body, live, applied)
-                if live is not None and not changes:
-                    self._conclude(row, ref, body, live, deed)
-                    return live
                 # What Google has accepted may show only later: read again for the documented time, do not act again.
-                if deed is None or changes != acted or clock.monotonic() - since >= row.settles:
+                shows_within = 0.0
+                if deed is not None and changes == acted:
+                    shows_within = row.settles
+                elif deed is None and live is not None and not changes and self._may_be_on_its_way(row, ref, live):
+                    shows_within = max(row.settles, TIMEOUT)
+                if asked - since >= shows_within:
                     break
-                deeds.patience.pause(min(2.0, row.settles / 10))
+                deeds.patience.pause(min(2.0, shows_within / 10))
+            if live is not None and not changes:
+                self._conclude(row, ref, body, live, deed)
+                return live
             if acts == ACTS:
                 break
             outcome: dict[str, object] = {"done": deed, "body": applied} if deed else {}
             deed = self._act(row, ref, body, live, changes or [], outcome)
             applied, acted, since = compare.merged(applied, body), changes, clock.monotonic()
         raise DidNotSettle(f"{ref} still differs: {'; '.join(map(str, changes or [])) or 'it is not there'}")
+
+    def _may_be_on_its_way(self, row: Row, ref: Ref, live: Body) -> bool:
+        """Whether a run that died has begun a change of what is there, and nothing of it is to be seen."""
+        record = self.deeds.known(ref)
+        if record is None or record.pending is None:
+            return False
+        after = record.pending.after
+        if after is None:
+            return record.pending.verb == "delete"
+        after = {key: value for key, value in after.items() if key not in row.write_only}
+        return bool(self._differences(row, after, live, {}))
 
     def _perhaps_applied(self, row: Row, ref: Ref) -> Body:
         """What was applied, and what a run that died may have applied: else nobody would take that back.
@@ -180,9 +197,12 @@ class Convergence:
         deeds, record = self.deeds, self.deeds.known(ref)
         unsure = record is not None and record.pending is not None and record.pending.verb == "create"
         until = deeds.clock.monotonic() + max(row.settles, TIMEOUT)
-        while (live := deeds.read(row, ref)) is None and unsure and deeds.clock.monotonic() < until:
+        while True:
+            asked = deeds.clock.monotonic()  # what was asked before a pause of the whole machine is as old as that
+            live = deeds.read(row, ref)
+            if live is not None or not unsure or asked >= until:
+                return live
             deeds.patience.pause(2.0)
-        return live
 
     def _dismantle(self, row: Row, ref: Ref, ours: list[Body]) -> None:
         deeds = self.deeds

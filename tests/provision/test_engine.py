@@ -301,6 +301,53 @@ def test_a_field_that_shows_late_is_read_again_not_written_again():
     assert [what for what, _ in cloud.changes] == ["update"]
 
 
+@pytest.mark.parametrize(
+    "bodies",
+    [
+        pytest.param({"networks/n": {"mtu": 9000}}, id="what it was before is declared again"),
+        pytest.param({}, id="it was about to be deleted, and is declared again"),
+    ],
+)
+def test_what_a_dead_run_has_begun_is_not_taken_for_undone_before_it_can_show(bodies):
+    """A read may be older than the change: one that shows just what is declared proves nothing for a while."""
+    cloud, store, declared = ToyCloud(), MemoryStore(), {"mtu": 1460}
+    up([row(toy_step(cloud, "network", {"networks/n": declared}))], store)
+    cloud.die_after = len(cloud.changes)
+    with pytest.raises(Death):
+        up([row(toy_step(cloud, "network", bodies))], store)
+    old, reads = {**declared, "mark": DEPLOYMENT}, []
+
+    def read(gcp, ref):
+        reads.append(ref)
+        return old if len(reads) < 5 else cloud.resources.get(ref)
+
+    up([row(toy_step(cloud, "network", {"networks/n": declared}, read=read), settles=20)], store)
+
+    assert cloud.resources["networks/n"] == old
+    assert records(store)["networks/n"]["pending"] is None
+
+
+def test_what_was_asked_before_the_machine_slept_is_asked_again():
+    """An answer from before a sleep tells nothing of what has shown since; or `down` would leave it behind for ever."""
+    cloud, store = ToyCloud(), MemoryStore()
+    cloud.die_after = 0
+    with pytest.raises(Death):
+        up([row(toy_step(cloud, "network", {"networks/n": {"mtu": 1}}))], store)
+    reads = []
+
+    def read(gcp, ref):
+        reads.append(ref)
+        if len(reads) == 1:
+            run.clock.sleep(3600)  # the answer came before, and is looked at after
+            return None
+        return cloud.resources.get(ref)
+
+    run = engine([row(toy_step(cloud, "network", {"networks/n": {"mtu": 1}}, read=read))], store)
+    Teardown(run, "b7k2", delete_data=False).run()
+
+    assert cloud.resources == {}
+
+
 def test_a_field_that_never_shows_is_an_error():
     """Five calls, then the field is named."""
     cloud, store = ToyCloud(), MemoryStore()
