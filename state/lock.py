@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
-from state.errors import Conflict, LeaseLost, Locked, StateError, TooFast, Unclear
+from state.errors import Conflict, LeaseLost, Locked, TooFast, Unclear
 from state.holder import LONGEST_TTL, Holder, Process
 from state.store import Blob, Store
 
@@ -231,20 +231,21 @@ class Lease:
 
     def _take(self) -> Locked | None:
         """Try to take it: who holds it, or None when it is ours."""
-        trouble: StateError | None = None
-        for attempt in range(_TRIES):
+        tries = 0
+        while True:
             try:
                 blob = self._store.get(self._name)
                 if blob is not None and not self._may_take(locked := _judge(blob, self._margin)):
                     return locked
                 self._write(0 if blob is None else blob.generation)
                 return None
-            except Conflict as rival:  # who was faster holds it now, or it was a lost answer of ours: look again
-                trouble = rival
-            except (Unclear, TooFast) as error:
-                trouble = error
-                self._sleep(2.0**attempt)
-        raise trouble or ValueError("at least one try")
+            except Conflict:
+                continue  # a write has landed: who was faster holds it now, or it was a lost answer of ours; look again
+            except (Unclear, TooFast):
+                tries += 1
+                if tries == _TRIES:
+                    raise
+                self._sleep(2.0 ** (tries - 1))
 
     def _may_take(self, locked: Locked) -> bool:
         holder = locked.holder

@@ -415,6 +415,24 @@ class TestAnswers:
         alice.check()
         assert there(memory).owner == "alice-1"
 
+    def test_a_write_that_lands_late_at_the_last_try_is_looked_after(self, memory, alice, monkeypatch):
+        """It has refused the next one, so something is known again: that is no answer that was missed."""
+        memory.plan.extend(["unsent", "unsent", "unsent", "late"])
+        get = memory.get
+
+        def get_and_land(name):
+            blob = get(name)
+            if len(memory.writes) == 4:
+                memory.land()
+            return blob
+
+        monkeypatch.setattr(memory, "get", get_and_land)
+        alice.acquire()
+
+        alice.check()
+        assert there(memory).owner == "alice-1"
+        assert "conflict" in [outcome for _, outcome in memory.writes]
+
     @pytest.mark.parametrize("outcome", ["unsent", "fast"])
     def test_a_store_that_never_answers_gives_no_lease(self, alice, memory, outcome):
         """What the trouble is comes out."""
