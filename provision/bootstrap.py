@@ -97,20 +97,26 @@ def own_store(gcp: Gcp, clock: Clock, project: Project, *, env: str, make_in: st
     return GcsStore(gcp.storage.bucket(name), f"{env}/")
 
 
-def remove_own_bucket(gcp: Gcp, project: Project, env: str) -> bool:
+def remove_own_bucket(gcp: Gcp, clock: Clock, project: Project, env: str) -> bool:
     """Remove the bucket of the project's ledgers once nothing lies in it but older generations of what was removed.
 
     Args:
         gcp: The clients.
+        clock: Whose time passes while Google is busy.
         project: The project.
         env: The environment whose ledger was removed; those of others stay, with their older generations.
 
     Returns:
         Whether it is gone; a bucket in which anything else lies stays.
     """
+    name = state_bucket(project)
+    return Patience(gcp, clock).with_(f"removing gs://{name}", lambda: _remove_own_bucket(gcp, name, env))
+
+
+def _remove_own_bucket(gcp: Gcp, name: str, env: str) -> bool:
     import google.api_core.exceptions
 
-    bucket = gcp.storage.bucket(state_bucket(project))
+    bucket = gcp.storage.bucket(name)
     try:
         blobs = list(gcp.storage.list_blobs(bucket, versions=True, timeout=20))
         alone = all(blob.time_deleted for blob in blobs)

@@ -359,7 +359,7 @@ def destroy(options: Options, yes: bool, lock_timeout: float | None) -> None:
     gone = None
     if options.state is None:
         project = bootstrap.find_project(gcp, now, may_change=False)
-        gone = bootstrap.remove_own_bucket(gcp, project, options.env or (whose.env if whose else "default"))
+        gone = bootstrap.remove_own_bucket(gcp, now, project, options.env or (whose.env if whose else "default"))
     if what == _NOTHING_MORE and not gone:
         raise NothingDeployed(f"There is no ledger at {store}; its bucket stays, for something else lies in it.")
     options.report.object(removed=str(store), bucket_removed=gone)

@@ -351,6 +351,14 @@ class TestDestroy:
         assert told["bucket_removed"] is True
         assert cloud.google("GET", "storage.googleapis.com/storage/v1/b", project=PROJECT).get("items", []) == []
 
+    def test_google_is_busy(self, folder, cloud):
+        """For a moment: the bucket is looked at once more, and goes."""
+        folder.type("up", "--local")
+        folder.type("down", "--local", "--yes", "--delete-data")
+        cloud.fails(method="storage.buckets.delete", status=503)
+
+        assert state(folder, "destroy", "--yes", "--json", place=()).json["bucket_removed"] is True
+
     def test_where_nothing_was(self, folder, cloud):
         """An env without a ledger, beside one that has its ledger in the same bucket; or a file that is not there."""
         folder.type("up", "--local", "--env", "prod")
