@@ -111,11 +111,9 @@ class Convergence:
         record = self.deeds.known(ref)
         if record is None or record.pending is None:
             return False
-        after = record.pending.after
-        if after is None:
-            return record.pending.verb == "delete"
-        after = {key: value for key, value in after.items() if key not in row.write_only}
-        return bool(self._differences(row, after, live, {}))
+        if record.pending.after is None:  # nothing shall remain, and something is there
+            return True
+        return bool(self._differences(row, _readable(row, record.pending.after), live, {}))
 
     def _perhaps_applied(self, row: Row, ref: Ref) -> Body:
         """What was applied, and what a run that died may have applied: else nobody would take that back.
@@ -125,8 +123,8 @@ class Convergence:
         record = self.deeds.known(ref)
         if record is None or record.pending is None or record.pending.after is None:
             return record.body if record else {}
-        after = {key: value for key, value in record.pending.after.items() if key not in row.write_only}
-        applied = compare.united(record.body, compare.without(after, record.found))
+        after = compare.without(_readable(row, record.pending.after), record.found)
+        applied = compare.united(record.body, after)
         self.deeds.journal.note(self.deeds.written(row, ref, body=applied))  # goes with the intent that replaces this
         return applied
 
@@ -244,3 +242,8 @@ class Convergence:
                 around = self.deeds.read(outer, record.ref)
                 return record.adopted or (around is not None and self._is_ours(outer, record.ref, around))
         return False
+
+
+def _readable(row: Row, body: Body) -> Body:
+    """The fields of a body that a read can show."""
+    return {key: value for key, value in body.items() if key not in row.write_only}
