@@ -141,7 +141,7 @@ class Cloud:
             self._judge.changed(flight, "create", ref)
             if kind.numbered:
                 self._numbers[parent] = number
-                if flight.fate == "late" or flight.stalled or flight.process.dead:
+                if flight.may_stray:
                     self.doubled.add(parent)
             shown = self._scheduler.now + self._random.uniform(0, kind.lag)
             self.things[name] = Thing(dict(body), mark, flight, shown=shown)

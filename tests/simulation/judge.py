@@ -98,7 +98,7 @@ class Judge:
     def _stray(self, flight, verb, ref, holder):
         process = flight.process
         self.strays.append((verb, ref))
-        if not (flight.stalled or flight.fate == "late" or process.dead):
+        if not flight.may_stray:
             self.fail(f"{verb} {ref} by {process.name}, while {holder.owner if holder else 'nobody'} holds the lease")
         if flight.stalled and flight.thread in self._strayed:
             self.fail(f"{verb} {ref} is the second request of the same thread of {process.name} after its lease")

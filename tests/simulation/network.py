@@ -31,6 +31,11 @@ class Flight:
         """Whether the process hung between the check of its lease and the sending."""
         return self.sent > self.checked
 
+    @property
+    def may_stray(self):
+        """Whether it may land outside of its run's lease, as the fault model allows."""
+        return self.stalled or self.fate == "late" or self.process.dead
+
 
 class Refused(Exception):
     """A fate that is an answer; each server says it in its own words."""
