@@ -10,9 +10,11 @@ from typing import TypeVar
 import structlog
 
 from provision import errors, operations, retry
+from provision.circumstances import Circumstances
 from provision.clock import Clock
 from provision.gcp import Gcp
 from provision.patience import Patience
+from provision.refusals import refusal_of
 from state.files import FileStore
 from state.gcs import GcsStore
 from state.store import Store
@@ -44,7 +46,7 @@ def find_project(gcp: Gcp, clock: Clock, *, may_change: bool) -> Project:
         try:
             found = gcp.projects.get_project(name=f"projects/{gcp.project}", retry=None)
         except Exception as error:
-            refusal = retry.refusal_of(error)
+            refusal = refusal_of(error)
             if refusal is None or refusal.status not in {403, 404} or retry.is_off(error):
                 raise
             # Google does not tell a missing project from one that the caller may not see.
@@ -180,7 +182,7 @@ def _own_bucket(gcp: Gcp, project: Project, name: str, make_in: str | None) -> N
             if retry.is_off(error):
                 raise
             raise errors.StateBucketTaken(
-                f"gs://{name} is there and you may not read it: {retry.refusal_of(error)}"
+                f"gs://{name} is there and you may not read it: {refusal_of(error)}"
             ) from error
         else:
             if str(found.project_number) == project.number and found.labels.get("managed-by") == "provision":
@@ -203,18 +205,18 @@ def _make_bucket(gcp: Gcp, name: str, region: str) -> None:
 
 def _with_api(gcp: Gcp, clock: Clock, service: str, act: Callable[[], T], *, may_change: bool) -> T:
     """Do something with an API, switching it on once when it answers that it is off."""
-    patience = Patience(gcp, clock)
+    patience = Patience(gcp, clock, Circumstances(now=clock.now))
 
     def attempt() -> T:
         try:
             return act()
         except Exception as error:
-            if may_change and not patience.circumstances.enabled and retry.is_off(error):
+            if may_change and not patience.circumstances.enabled and retry.is_off_here(error):
                 structlog.get_logger().info("api.enabled", service=service)
                 answer = gcp.serviceusage.services().enable(name=f"projects/{gcp.project}/services/{service}", body={})
                 if operation := operations.started("serviceusage", answer.execute()):
                     patience.until_over(operation)
-                patience.circumstances.enabled = True
+                patience.circumstances.note(f"projects/{gcp.project}/services", {}, clock.now())
             raise
 
     return patience.with_(f"asking {service}", attempt)

@@ -8,7 +8,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from provision import compare, renewal, step
+from provision import compare, renewal, retry, step
 from provision.deeds import Deeds
 from provision.errors import CannotChangeInPlace, DidNotSettle, NameReserved, NotOurs, OperationFailed
 from provision.gcp import TIMEOUT
@@ -50,7 +50,7 @@ class Convergence:
         """
         self.deeds.resume(row, ref)
         try:
-            return self.deeds.patience.with_(f"{row.title} ({ref})", lambda: self._settle(row, ref, body))
+            return self.deeds.patience.with_(f"{row.title} ({ref})", lambda: self._settle(row, ref, body), about=ref)
         except NameReserved as error:
             if not row.once:
                 raise
@@ -67,7 +67,8 @@ class Convergence:
         # An unfinished change may have had its effect, so what it was about to apply is ours too.
         after = (record.pending and record.pending.after) or {}
         ours = [compare.without(body, record.found) for body in (record.body, after)]
-        self.deeds.patience.with_(f"removing {record.ref}", lambda: self._dismantle(row, record.ref, ours))
+        what = f"removing {record.ref}"
+        self.deeds.patience.with_(what, lambda: self._dismantle(row, record.ref, ours), about=record.ref)
 
     def _settle(self, row: Row, ref: Ref, body: Body) -> Body:
         deeds, clock = self.deeds, self.deeds.clock
@@ -223,7 +224,7 @@ class Convergence:
             try:
                 deeds.make(deed, row, ref, call, {"body": applied})
             except OperationFailed as error:
-                if row.refused is None or delete is row.refused:
+                if row.refused is None or delete is row.refused or not retry.asks_for_another_way(error):
                     raise
                 deeds.log.info("resource.refused", step=row.name, ref=ref, why=str(error))
                 delete = row.refused

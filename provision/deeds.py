@@ -7,10 +7,12 @@ before the next intent that builds upon it.
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import structlog
 
 from provision import retry
+from provision.circumstances import Circumstances
 from provision.clock import Clock
 from provision.errors import CannotChangeInPlace, OperationFailed
 from provision.gcp import Gcp
@@ -54,8 +56,11 @@ class Deeds:
 
     def __post_init__(self) -> None:
         self.log = structlog.get_logger().bind(run=self.run)
-        known = retry.Circumstances(self.journal.ledger.project_number)
-        self.patience = Patience(self.gcp, self.clock, known, self.stop)
+        circumstances = Circumstances(self.journal.ledger.project_number, self.clock.now)
+        self.patience = Patience(self.gcp, self.clock, circumstances, self.stop)
+        for record in self.journal.ledger.records.values():
+            for deed in filter(None, (record.done, record.pending)):
+                self._note(record.ref, deed)  # what a run that died has done a moment ago explains answers just as well
         self.failed: set[str] = set()
         """Names of the rows that have failed in this run."""
 
@@ -111,8 +116,7 @@ class Deeds:
             self.journal.note(self.written(row, ref, pending=None))
             raise
         self._follow(row, ref, operation)
-        self.patience.circumstances.granted |= ref.endswith("/iamPolicy")
-        self.patience.circumstances.enabled |= ref.endswith("/services")
+        self._note(ref, deed)
         if deed.verb != "delete":  # a call may only have cleared the way; whether a thing is gone, the next look tells
             self.tell(deed.verb, row, ref, begun)
         return deed
@@ -148,6 +152,10 @@ class Deeds:
     def forget(self, ref: Ref) -> None:
         """Take a resource out of the ledger without touching it."""
         self.journal.note(lambda ledger: ledger.records.__delitem__(ref))
+
+    def _note(self, ref: Ref, deed: Deed) -> None:
+        at = datetime.fromisoformat(deed.at)
+        self.patience.circumstances.note(ref, deed.after or {}, at, created=deed.verb == "create")
 
     def _follow(self, row: Row, ref: Ref, operation: Operation | None) -> None:
         if operation is None:

@@ -76,6 +76,13 @@ class WrongRegion(ProvisionError):
     hint = "Set region in provision.toml to the application's region, or use another project."
 
 
+class ApplicationDisabled(ProvisionError):
+    """Somebody has switched the project's App Engine application off."""
+
+    exit_code = 5
+    hint = "Type gcloud app update --serving-status=SERVING, if it may serve again, then run the same command again."
+
+
 class ProjectNotUsable(ProvisionError):
     """The project does not exist, is not visible to the caller, or is about to be deleted."""
 
@@ -98,10 +105,40 @@ class StateBucketTaken(ProvisionError):
 
 
 class ApiDisabled(ProvisionError):
-    """A Google API is off for the project that pays for the call, and waiting would not help."""
+    """A Google API is off in the project, and waiting would not help."""
 
     exit_code = 5
-    hint = "Set the quota project of your credentials to the deployed project and run the command again."
+    hint = "Run python -m provision up, which switches it on, or let somebody with the right to do so switch it on."
+
+
+class QuotaProjectMissing(ApiDisabled):
+    """The credentials name no project that pays for the calls, or one that is not the deployed one."""
+
+    hint = (
+        "Type gcloud auth application-default set-quota-project PROJECT, or export GOOGLE_CLOUD_QUOTA_PROJECT=PROJECT,"
+        " with the deployed project; then run the same command again."
+    )
+
+
+class NoBilling(ProvisionError):
+    """The project has no billing account, or one that is closed."""
+
+    exit_code = 5
+    hint = "Type gcloud billing projects link PROJECT --billing-account=ACCOUNT, then run the same command again."
+
+
+class PolicyForbids(ProvisionError):
+    """A policy of the organization does not allow what the settings ask for."""
+
+    exit_code = 5
+    hint = "Change the setting that Google names, or let an administrator of the organization allow it for the project."
+
+
+class NameTaken(ProvisionError):
+    """A name that is Google-wide belongs to somebody else."""
+
+    exit_code = 5
+    hint = "Choose another env in provision.toml, then run the same command again."
 
 
 class NameReserved(ProvisionError):
@@ -226,13 +263,14 @@ class OperationFailed(ProvisionError):
     Args:
         message: What the operation says of itself.
         code: A google.rpc code (4 deadline, 7 permission, 9 failed precondition, 13 internal) or an API's own word.
+        service: Whose operation it was, such as ``sqladmin``.
     """
 
     hint = "Run the same command again; what was done already stays done."
 
-    def __init__(self, message: str, *, code: int | str = "", hint: str = "") -> None:
+    def __init__(self, message: str, *, code: int | str = "", service: str = "", hint: str = "") -> None:
         super().__init__(message, hint=hint)
-        self.code = code
+        self.code, self.service = code, service
 
 
 class StillInUse(OperationFailed):

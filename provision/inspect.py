@@ -116,7 +116,7 @@ class Inspector:
             try:
                 return row.step.read(self.gcp, ref)
             except Exception as error:
-                if retry.absent(error) or retry.is_off(error, self.ledger.project_number):
+                if retry.absent(error) or retry.is_off_here(error, self.ledger.project_number):
                     return None
                 raise
 

@@ -28,7 +28,7 @@ def started(service: str, answer: Answer) -> Operation | None:
         OperationFailed: The operation is over and failed.
     """
     if _over(answer):
-        _raise_if_failed(answer)
+        _raise_if_failed(service, answer)
         return None
     name = answer["name"]
     if service == "compute":
@@ -49,10 +49,11 @@ def poll(gcp: Gcp, operation: Operation) -> bool:
         Exception: What Google's library raises when the question itself fails.
     """
     host, _, name = operation.removeprefix("//").partition("/")
-    answer = _GET[host.removesuffix(".googleapis.com")](gcp, name)
+    service = host.removesuffix(".googleapis.com")
+    answer = _GET[service](gcp, name)
     if not _over(answer):
         return False
-    _raise_if_failed(answer)
+    _raise_if_failed(service, answer)
     return True
 
 
@@ -91,19 +92,20 @@ def _over(answer: Answer) -> bool:
     return answer.get("done") is True or answer.get("status") == "DONE"
 
 
-def _raise_if_failed(answer: Answer) -> None:
+def _raise_if_failed(service: str, answer: Answer) -> None:
     """Raise for any of the shapes in which Google's APIs report that an operation failed."""
+    build = answer.get("metadata", {}).get("build", {})
     error = answer.get("error")
+    if build.get("status", "SUCCESS") != "SUCCESS":  # also where there is an error: it says less
+        failure = build.get("failureInfo", {})
+        why = failure.get("detail") or build.get("statusDetail") or ""
+        words = f"the build ended with {build['status']}{': ' + why if why else ''}"
+        told = f"{words}; its log: {build.get('logUrl', 'none')}"
+        raise OperationFailed(told, code=failure.get("type") or build["status"], service=service)
     if error and error.get("errors"):  # Compute and Cloud SQL: a list of words and sentences
         first = error["errors"][0]
         kind = StillInUse if first.get("code") == "RESOURCE_IN_USE_BY_ANOTHER_RESOURCE" else OperationFailed
-        raise kind(first.get("message") or first.get("code", "failed"), code=first.get("code", ""))
+        raise kind(first.get("message") or first.get("code", "failed"), code=first.get("code", ""), service=service)
     if error:  # google.rpc.Status
-        raise OperationFailed(
-            error.get("message") or f"failed with code {error.get('code')}", code=error.get("code", "")
-        )
-    build = answer.get("metadata", {}).get("build", {})
-    if build.get("status", "SUCCESS") != "SUCCESS":
-        why = build.get("failureInfo", {}).get("detail") or build.get("statusDetail") or ""
-        words = f"the build ended with {build['status']}{': ' + why if why else ''}"
-        raise OperationFailed(f"{words}; its log: {build.get('logUrl', 'none')}", code=build["status"])
+        code = error.get("code", "")
+        raise OperationFailed(error.get("message") or f"failed with code {code}", code=code, service=service)

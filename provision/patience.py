@@ -8,10 +8,11 @@ from typing import TypeVar
 import structlog
 
 from provision import operations, retry
+from provision.circumstances import Circumstances
 from provision.clock import Clock
 from provision.errors import Interrupted, NotWaitedFor, OperationFailed, ProvisionError
 from provision.gcp import Gcp
-from provision.step import Operation
+from provision.step import Operation, Ref
 
 T = TypeVar("T")
 
@@ -35,15 +36,16 @@ class Patience:
 
     gcp: Gcp
     clock: Clock
-    circumstances: retry.Circumstances = field(default_factory=retry.Circumstances)
+    circumstances: Circumstances = field(default_factory=Circumstances)
     stop: threading.Event = field(default_factory=threading.Event)
 
-    def with_(self, what: str, act: Callable[[], T]) -> T:
+    def with_(self, what: str, act: Callable[[], T], about: Ref = "") -> T:
         """Do something, again and again as long as the answers are of the kind that goes away by itself.
 
         Args:
             what: What it is, for the log and the error.
             act: Reads, compares and acts; it is repeated as a whole.
+            about: The ref that is worked on, if it is one.
 
         Raises:
             ProvisionError: What Google's last answer means to the user.
@@ -53,11 +55,11 @@ class Patience:
             structlog.get_logger().info("waiting", what=what, why=why, seconds=round(seconds, 1))
 
         try:
-            return retry.patiently(self.clock.monotonic, self.pause, self.circumstances, told)(act)
+            return retry.patiently(self.clock.monotonic, self.pause, self.circumstances, told, about)(act)
         except ProvisionError:
             raise
         except Exception as error:
-            explained = retry.explained(error, what)
+            explained = retry.explained(error, what, self.circumstances)
             if explained is error:
                 raise
             raise explained from error
@@ -75,11 +77,13 @@ class Patience:
             Interrupted: The run was stopped; the operation goes on.
         """
         pause = FIRST_POLL
-        while not self.with_(f"waiting for {operation}", lambda: self._over(operation)):
+        while not (end := self.with_(f"waiting for {operation}", lambda: self._over(operation))):
             if why := in_vain():
                 raise NotWaitedFor(why)
             self.pause(pause)
             pause = min(pause * 1.5, SLOWEST_POLL)
+        if isinstance(end, OperationFailed):
+            raise end
 
     def pause(self, seconds: float) -> None:
         """Let time pass.
@@ -102,11 +106,12 @@ class Patience:
         if self.stop.is_set():
             raise Interrupted("The run was stopped; what Google is working on goes on there.")
 
-    def _over(self, operation: Operation) -> bool:
+    def _over(self, operation: Operation) -> bool | OperationFailed:
+        """Whether it is over; a failure is no answer to be asked for again, so it is returned."""
         try:
             return operations.poll(self.gcp, operation)
-        except OperationFailed:
-            raise
+        except OperationFailed as failure:
+            return failure
         except Exception as error:
             if retry.absent(error):
                 return True  # its name was purged: it ended long ago, and the resource tells how

@@ -5,8 +5,6 @@ was lost may have had its effect.
 """
 
 import enum
-import errno
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,29 +12,8 @@ from dataclasses import dataclass
 import tenacity
 
 from provision import errors
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """An error of any Google library in one form.
-
-    Args:
-        status: The HTTP status; 0 when no answer came.
-        reason: The machine-readable word: ``errors[0].reason``, or the ErrorInfo's.
-        rpc_status: The canonical code's name, such as ``FAILED_PRECONDITION``; empty in the older APIs.
-        message: Google's sentence.
-        consumer: The project that SERVICE_DISABLED names, as ``projects/NUMBER``.
-    """
-
-    status: int
-    reason: str = ""
-    rpc_status: str = ""
-    message: str = ""
-    consumer: str = ""
-
-    def __str__(self) -> str:
-        words = " ".join(str(part) for part in (self.status or "no answer", self.reason or self.rpc_status) if part)
-        return f"{self.message.strip()} ({words})"
+from provision.circumstances import Circumstances
+from provision.refusals import Refusal, refusal_of
 
 
 class Meaning(enum.Enum):
@@ -45,6 +22,7 @@ class Meaning(enum.Enum):
     ABSENT = "absent"
     AGAIN = "again"
     FINAL = "final"
+    OTHERWISE = "otherwise"
 
 
 @dataclass(frozen=True)
@@ -57,8 +35,11 @@ class Rule:
         status: HTTP statuses; any when empty.
         reason: A pattern of the machine-readable word.
         message: A pattern of Google's sentence.
+        violation: A pattern of the type of a violation.
+        ended: A pattern of the API whose operation ended so; no other line is about the end of one.
         patience: Seconds that the same answer is borne with.
-        after: What this run must have done itself for patience to make sense: ``grant`` or ``enable``.
+        after: What must have been done a moment ago, by us, for patience to make sense: ``enable`` an API, ``grant``
+            a role to the account that the answer names, or ``made`` the thing that it is about.
         error: What it becomes when patience ends.
     """
 
@@ -67,6 +48,8 @@ class Rule:
     status: tuple[int, ...] = ()
     reason: str = ""
     message: str = ""
+    violation: str = ""
+    ended: str = ""
     patience: float = 0
     after: str = ""
     error: type[errors.ProvisionError] = errors.GoogleRefused
@@ -74,9 +57,12 @@ class Rule:
     def fits(self, refusal: Refusal) -> bool:
         """Whether the answer is of this kind."""
         return (
-            (not self.status or refusal.status in self.status)
+            bool(self.ended) == bool(refusal.ended)
+            and bool(re.search(self.ended, refusal.ended))
+            and (not self.status or refusal.status in self.status)
             and bool(re.search(self.reason, f"{refusal.reason} {refusal.rpc_status}"))
             and bool(re.search(self.message, refusal.message, re.IGNORECASE))
+            and (not self.violation or any(re.search(self.violation, found.type) for found in refusal.violations))
         )
 
 
@@ -89,43 +75,74 @@ _CAUSE = re.compile(
 )
 """What of a connection's error says why no answer came; the rest of it is about urllib3."""
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-"""What a write answers when there is no room; it names no file."""
+_OFF = "SERVICE_DISABLED|accessNotConfigured"
 
 # Sources: https://cloud.google.com/apis/design/errors, https://cloud.google.com/storage/docs/retry-strategy,
 # https://cloud.google.com/iam/docs/access-change-propagation and the retry predicates of Terraform's provider,
 # https://github.com/hashicorp/terraform-provider-google/blob/main/google/transport/error_retry_predicates.go
 TABLE = (
     Rule(_AGAIN, "App Engine's service agent is not known everywhere yet", (404,), message="retrieve P4SA", patience=300),
-    Rule(Meaning.ABSENT, "there is nothing under this name", (404,)),
+    Rule(Meaning.ABSENT, "there is nothing under this name, or not everywhere yet", (404,), patience=120, after="made"),
+
     Rule(_AGAIN, "no answer came", (0,), message=_UNKNOWN_HOST, patience=30, error=errors.NoAnswer),
     Rule(_AGAIN, "no answer came", (0,), patience=180, error=errors.NoAnswer),
     Rule(_AGAIN, "Google is busy", (408, 500, 502, 503, 504), patience=180, error=errors.NoAnswer),
-    Rule(_FINAL, "a quota is used up", (403, 429), "quotaExceeded|QUOTA_EXCEEDED", error=errors.QuotaExceeded),
-    Rule(_AGAIN, "too many requests in a short time", (429,), patience=300),
-    Rule(_AGAIN, "too many requests in a short time", (403,), "(?i)rateLimitExceeded|CONCURRENT_OPERATIONS", patience=300),
-    Rule(_AGAIN, "too many requests in a short time", (403,), message="per minute", patience=300),
-    Rule(_AGAIN, "the API was switched on and is not awake yet", (403,), "SERVICE_DISABLED|accessNotConfigured",
+
+    Rule(_FINAL, "the credentials are not accepted", (401,), error=errors.NotSignedIn),
+    Rule(_AGAIN, "the API was switched on and is not awake yet", (403,), _OFF,
          patience=300, after="enable", error=errors.ApiDisabled),
-    Rule(_AGAIN, "the account is new and not known everywhere yet", (403,), message="or it may not exist", patience=120),
-    Rule(_AGAIN, "a grant takes minutes to spread", (403,), "(?i)PERMISSION_DENIED|forbidden",
-         patience=420, after="grant", error=errors.PermissionDenied),
-    Rule(_AGAIN, "somebody else changed the policy at the same time", (409,), "aborted|ABORTED", patience=120),
+    Rule(_FINAL, "the project cannot pay", reason="UREQ_PROJECT_BILLING_NOT_FOUND|accountDisabled|BILLING_DISABLED",
+         error=errors.NoBilling),
+    Rule(_FINAL, "the project cannot pay", violation="billing-enabled|^googleapis.com$", error=errors.NoBilling),
+    Rule(_FINAL, "the project cannot pay", (403,), message="billing (account .*|is |has been )?disabled", error=errors.NoBilling),
+    Rule(_FINAL, "an organization's policy forbids it", violation="^constraints/", error=errors.PolicyForbids),
+    Rule(_FINAL, "an organization's policy forbids it", (400, 412), message="constraints?/[a-zA-Z.]+|permitted customer",
+         error=errors.PolicyForbids),
+
+    Rule(_AGAIN, "too many requests in a short time", (403,), "(?i)rateLimitExceeded|CONCURRENT_OPERATIONS", patience=300),
+    Rule(_AGAIN, "too many requests in a short time", (403, 429), message="per (minute|second)|rate limit", patience=300),
+    Rule(_FINAL, "a quota is used up", (400, 403, 429), "quotaExceeded|QUOTA_EXCEEDED", error=errors.QuotaExceeded),
+    Rule(_FINAL, "a quota is used up", (400, 429), message="quotas? (were|was) exceeded|quota exceeded.*per day|allotted",
+         error=errors.QuotaExceeded),
+    Rule(_AGAIN, "too many requests in a short time", (429,), patience=300),
+
+    Rule(_AGAIN, "what was made is not known everywhere yet", (403,), message="or it may not exist", patience=120,
+         after="made", error=errors.PermissionDenied),
+    Rule(_FINAL, "the project may not be used to pay for calls", (403,), "USER_PROJECT_DENIED", error=errors.QuotaProjectMissing),
+    Rule(_AGAIN, "a grant takes minutes to spread", (403,), message="permission|access|act as", patience=420,
+         after="grant", error=errors.PermissionDenied),
+    Rule(_AGAIN, "another operation is under way", (403,), "operationInProgress", patience=1800),
+    Rule(_FINAL, "the right is missing", (403,), error=errors.PermissionDenied),
+
     Rule(_AGAIN, "another operation is under way", (403, 409), "operationInProgress|invalidState", patience=1800),
     Rule(_AGAIN, "another operation is under way", (409,), message="operation is already in progress", patience=1800),
+    Rule(_AGAIN, "somebody else changed the policy at the same time", (409,), "aborted|ABORTED", patience=120),
+    Rule(_FINAL, "a deleted one's name is kept for a week", (409,), message="until one week", error=errors.NameReserved),
     Rule(_AGAIN, "it may be there by now, or its name is reserved", (409,), "instanceAlreadyExists", patience=60,
          error=errors.NameReserved),
+    Rule(_FINAL, "the name is somebody else's", (409,), message="bucket name is not available", error=errors.NameTaken),
     Rule(_AGAIN, "it may be there by now", (409,), patience=60),
     Rule(_AGAIN, "it was changed at the same time", (412,), patience=60),
+
     Rule(_AGAIN, "the resource is not ready", (400,), "resourceNotReady", patience=600),
     Rule(_AGAIN, "another change of the network is under way", (400,), message="peering operation in progress", patience=600),
     Rule(_AGAIN, "another activation is under way", (400,), message="Another activation or deactivation", patience=600),
-    Rule(_AGAIN, "it is still in use", (400,), "resourceInUseByAnotherResource", patience=300,
-         error=errors.StillInUse),
+    Rule(_AGAIN, "it is still in use", (400,), "resourceInUseByAnotherResource", patience=300, error=errors.StillInUse),
     Rule(_AGAIN, "the account is new and not known everywhere yet", (400,), message="service account .* does not exist", patience=150),
     Rule(_AGAIN, "the etag was overtaken", (400,), "FAILED_PRECONDITION", "etag", patience=60),
-    Rule(_AGAIN, "the fingerprint was overtaken", (400, 412), message="fingerprint", patience=60),
+    Rule(_AGAIN, "the fingerprint was overtaken", (400,), message="fingerprint", patience=60),
     Rule(_FINAL, "the request cannot be granted"),
+
+    Rule(_AGAIN, "an activation ended halfway", ended="serviceusage", message="160009|with failed services", patience=300),
+    Rule(_AGAIN, "a grant takes minutes to spread", ended="appengine", reason="^(7|9) ", message="image", patience=600,
+         after="grant"),
+    Rule(_AGAIN, "a grant takes minutes to spread", ended="servicenetworking", reason="^7 ", patience=600, after="grant"),
+    Rule(_AGAIN, "a grant takes minutes to spread", ended="cloudbuild", reason="PUSH_NOT_AUTHORIZED|FETCH_SOURCE_FAILED",
+         patience=600, after="grant"),
+    Rule(_AGAIN, "Cloud Build had trouble of its own", ended="cloudbuild", reason="INTERNAL_ERROR|LOGGING_FAILURE", patience=60),
+    Rule(Meaning.OTHERWISE, "producers hold on to the connection", ended="servicenetworking", reason="^9 ",
+         message="Producer services"),
+    Rule(_FINAL, "the operation failed", ended="."),
 )  # fmt: skip
 
 
@@ -134,75 +151,28 @@ def meaning_of(refusal: Refusal) -> Rule:
     return next(rule for rule in TABLE if rule.fits(refusal))
 
 
-def refusal_of(error: BaseException) -> Refusal | None:
-    """Bring an error of any of Google's libraries into one form; None when it is not one of theirs."""
-    import google.api_core.exceptions
-    import google.auth.exceptions
-    import googleapiclient.errors
-    import httplib2
-    import requests
-
-    match error:
-        case googleapiclient.errors.HttpError():
-            return _of_json(int(error.resp.status), error.content)
-        case google.api_core.exceptions.GoogleAPICallError():
-            response = getattr(error, "response", None)
-            content = getattr(response, "content", b"") if response is not None else b""
-            found = _of_json(int(error.code or 0), content)
-            return found if found.message else Refusal(found.status, found.reason, found.rpc_status, str(error.message))
-        case google.auth.exceptions.TransportError() | google.api_core.exceptions.RetryError():
-            return Refusal(0, message=str(error))
-        case requests.RequestException() | httplib2.HttpLib2Error():
-            return Refusal(0, message=f"{type(error).__name__}: {error}")
-        case OSError() if not is_of_this_machine(error):
-            return Refusal(0, message=f"{type(error).__name__}: {error}")
-    return None
-
-
-def is_of_this_machine(error: OSError) -> bool:
-    """Whether a file is the trouble, and not the network: waiting mends neither a missing right nor a full disk."""
-    return error.filename is not None or error.errno in _FULL
-
-
 def absent(error: BaseException) -> bool:
     """Whether an error says that there is nothing under the name that was asked for."""
     refusal = refusal_of(error)
     return refusal is not None and meaning_of(refusal).meaning is Meaning.ABSENT
 
 
-def is_off(error: BaseException, project_number: str = "") -> bool:
-    """Whether an error says that an API is not switched on, in this project where a number is given.
-
-    Another project is meant where the caller's credentials name one that pays for the calls.
-    """
+def asks_for_another_way(error: BaseException) -> bool:
+    """Whether what was refused may be reached by the row's other verb."""
     refusal = refusal_of(error)
-    if refusal is None or not re.search("SERVICE_DISABLED|accessNotConfigured", refusal.reason):
-        return False
-    return not project_number or refusal.consumer in {"", f"projects/{project_number}"}
+    return refusal is not None and meaning_of(refusal).meaning is Meaning.OTHERWISE
 
 
-@dataclass
-class Circumstances:
-    """What this run has done that explains an answer.
+def is_off(error: BaseException) -> bool:
+    """Whether an error says that an API is not switched on, in whichever project pays for the call."""
+    refusal = refusal_of(error)
+    return refusal is not None and bool(re.search(_OFF, refusal.reason))
 
-    Args:
-        project_number: The project whose APIs we switched on; empty while it is not known.
-        granted: Whether this run has changed a policy.
-        enabled: Whether this run has switched on an API.
-    """
 
-    project_number: str = ""
-    granted: bool = False
-    enabled: bool = False
-
-    def explain(self, rule: Rule, refusal: Refusal) -> bool:
-        """Whether waiting makes sense: not for a right that nobody granted, nor for an API of another project."""
-        if rule.after == "grant":
-            return self.granted
-        if rule.after == "enable":
-            ours = not self.project_number or refusal.consumer in {"", f"projects/{self.project_number}"}
-            return self.enabled and ours
-        return True
+def is_off_here(error: BaseException, project_number: str = "") -> bool:
+    """Whether it is not switched on in our project, as far as its number is known: another one may pay for the call."""
+    refusal = refusal_of(error)
+    return refusal is not None and is_off(error) and not Circumstances(project_number).is_foreign(refusal)
 
 
 def patiently(
@@ -210,14 +180,16 @@ def patiently(
     pause: Callable[[float], None],
     circumstances: Circumstances,
     told: Callable[[str, float], None],
+    about: str = "",
 ) -> tenacity.Retrying:
     """Make a policy that repeats a read-compare-act as long as the table has patience with the answer.
 
     Args:
         seconds: A clock that never goes back.
         pause: Lets seconds pass.
-        circumstances: What this run has done.
+        circumstances: What was done a moment ago.
         told: Called before each pause with why and how many seconds.
+        about: The ref that is worked on, if it is one.
     """
     since: dict[Rule, float] = {}
 
@@ -226,7 +198,7 @@ def patiently(
         if refusal is None:
             return False
         rule = meaning_of(refusal)
-        if rule.meaning is not Meaning.AGAIN or not circumstances.explain(rule, refusal):
+        if not rule.patience or not circumstances.explain(rule.after, refusal, about):
             return False
         return seconds() - since.setdefault(rule, seconds()) < rule.patience
 
@@ -237,44 +209,31 @@ def patiently(
 
     return tenacity.Retrying(
         retry=tenacity.retry_if_exception(worth_repeating),
-        wait=tenacity.wait_exponential_jitter(multiplier=0.5, max=30, jitter=1),
+        wait=tenacity.wait_exponential_jitter(multiplier=0.5, max=10, jitter=1),
         sleep=pause,
         before_sleep=tell,
         reraise=True,
     )
 
 
-def explained(error: Exception, what: str) -> Exception:
+def explained(error: Exception, what: str, circumstances: Circumstances | None = None) -> Exception:
     """Turn an error of Google's libraries into one that tells the user what to do; others come back as they are.
 
     Args:
         error: What was raised.
         what: What we were about, such as ``creating projects/p/instances/i``.
+        circumstances: What was done a moment ago.
     """
     refusal = refusal_of(error)
-    if refusal is None:
+    if refusal is None or isinstance(error, errors.ProvisionError):
         return error
-    return meaning_of(refusal).error(f"{what}: {refusal}")
+    kind = meaning_of(refusal).error
+    if kind is errors.ApiDisabled and (circumstances or Circumstances()).is_foreign(refusal):
+        kind = errors.QuotaProjectMissing
+    return kind(f"{what}: {refusal}")
 
 
 def _reason(refusal: Refusal) -> str:
     """Why it is tried again; where no answer came, with what was in the way."""
     cause = None if refusal.status else _CAUSE.search(refusal.message)
     return meaning_of(refusal).why + (f": {cause.group()}" if cause else "")
-
-
-def _of_json(status: int, content: bytes | str) -> Refusal:
-    try:
-        body = json.loads(content)["error"]
-    except (ValueError, KeyError, TypeError):
-        return Refusal(status, message=str(content)[:500])
-    if not isinstance(body, dict):
-        return Refusal(status, message=str(body))
-    reason, consumer = "", ""
-    for detail in body.get("details") or []:
-        if isinstance(detail, dict) and detail.get("reason"):
-            reason, consumer = str(detail["reason"]), str(detail.get("metadata", {}).get("consumer", ""))
-            break
-    for item in body.get("errors") or []:
-        reason = reason or str(item.get("reason", ""))
-    return Refusal(status, reason, str(body.get("status", "")), str(body.get("message", "")), consumer)

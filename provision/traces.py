@@ -49,7 +49,7 @@ def found(gcp: Gcp, clock: Clock, number: str) -> list[Trace]:
             try:
                 return [trace for trace in ask() if trace is not None]
             except Exception as error:
-                if retry.absent(error) or retry.is_off(error, number):
+                if retry.absent(error) or retry.is_off_here(error, number):
                     return []
                 raise
 

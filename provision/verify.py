@@ -4,10 +4,11 @@ import requests
 import structlog
 import tenacity
 
-from provision import identity, retry
+from provision import identity
 from provision.errors import NotReachable
 from provision.gcp import TIMEOUT, Gcp
 from provision.patience import Patience
+from provision.refusals import refusal_of
 
 PATIENCE = {401: 0.0, 403: 600.0, 404: 300.0, 502: 300.0, 503: 300.0}
 """Seconds that an answer is borne with: IAM spreads for minutes (https://cloud.google.com/iam/docs/access-change-propagation),
@@ -64,7 +65,7 @@ def _ask(gcp: Gcp, account: str, origin: str) -> None:
     try:
         token = identity.door_token(gcp, account, origin)
     except Exception as error:
-        refusal = retry.refusal_of(error)
+        refusal = refusal_of(error)
         if refusal is None:
             raise
         raise _NotYet(f"You cannot sign for {account} yet: {refusal}", GRANT_SPREADS) from error

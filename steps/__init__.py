@@ -62,7 +62,8 @@ PLAN = Plan((
 
     # One chain: App Engine takes one change at a time, and the door is shut before anything is behind it.
     row(app,               apis, settles=60),
-    row(default_service,   app, subnet, project_roles, write_only=("network", "serviceAccount"), settles=60),
+    row(default_service,   app, subnet, project_roles, write_only=("network", "serviceAccount"), renews=True,
+        settles=60),
     row(door,              default_service, write_only=("oauth2ClientSecretFile",), settles=60),
 
     row(repository,        apis, kept=repository.kept),

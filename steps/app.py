@@ -8,7 +8,7 @@ from typing import ClassVar, NoReturn
 
 from provision import operations, step
 from provision.deployment import Deployment
-from provision.errors import WrongRegion
+from provision.errors import ApplicationDisabled, WrongRegion
 from provision.gcp import Gcp
 from provision.step import Body, Change, FactBook, Operation, Ref, keep, no_contents, shared
 from steps import _appengine
@@ -37,7 +37,7 @@ def ref(deployment: Deployment) -> Ref:
 
 def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:
     """One in our region, which App Engine may spell in its own way."""
-    return {ref(deployment): {"locationId": deployment.app_region}}
+    return {ref(deployment): {"locationId": deployment.app_region, "servingStatus": "SERVING"}}
 
 
 def read(gcp: Gcp, ref: Ref) -> Body | None:
@@ -47,6 +47,7 @@ def read(gcp: Gcp, ref: Ref) -> Body | None:
     default = _appengine.service(gcp, where["appsId"], _appengine.DEFAULT)
     return {
         "locationId": answer["locationId"],
+        "servingStatus": answer.get("servingStatus", "SERVING"),
         "defaultHostname": answer.get("defaultHostname", ""),
         "defaultOf": sorted(default.marks()) if default else [],
     }
@@ -59,9 +60,13 @@ def create(gcp: Gcp, ref: Ref, body: Body) -> Operation | None:
 
 
 def update(gcp: Gcp, ref: Ref, body: Body, changes: Sequence[Change]) -> NoReturn:
-    """Tell that it cannot be moved."""
-    live = changes[0].live
-    raise WrongRegion(f"the App Engine application of {ref} lies in {live} for ever, not in {body['locationId']}")
+    """Tell that it cannot be moved; and that somebody has switched it off, which is not ours to change."""
+    for change in changes:
+        if change.path == ("locationId",):
+            raise WrongRegion(f"{ref}: the application lies in {change.live} for ever, not in {body['locationId']}")
+    raise ApplicationDisabled(
+        f"{ref}: the application is {changes[0].live}, so it serves nothing and takes no version."
+    )
 
 
 def facts(live: Body) -> Facts:

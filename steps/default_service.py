@@ -30,7 +30,9 @@ def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:
         "servingStatus": "STOPPED",
         "predecessors": [],
     }
-    return {f"{app.ref(deployment)}/services/{_appengine.DEFAULT}/versions/placeholder-{deployment.id}": body}
+    tried = deployment.counters.get("default_service", 0)  # a deployment that failed inside of Google wants a new id
+    version = f"placeholder-{deployment.id}" + (f"-{tried}" if tried else "")
+    return {f"{app.ref(deployment)}/services/{_appengine.DEFAULT}/versions/{version}": body}
 
 
 def read(gcp: Gcp, ref: Ref) -> Body | None:

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from provision import operations, step
 from provision.deployment import Deployment
+from provision.errors import OperationFailed
 from provision.gcp import Gcp
 from provision.step import Body, Change, FactBook, Operation, Ref, by_labels, immutable, no_contents
 from steps import _names, network, peering_range
@@ -17,6 +18,10 @@ BACKUP_DAYS = 30
 
 FIXED = {"region", "settings.ipConfiguration.privateNetwork", "settings.ipConfiguration.allocatedIpRange"}
 """What Google lets nobody change on an instance."""
+
+RUNS = "RUNNABLE"
+ON_THE_WAY = {"PENDING_CREATE", "MAINTENANCE", "REPAIRING", "ONLINE_MAINTENANCE"}
+"""States that lead to one that runs, without anybody's doing."""
 
 LEAVES: str | None = f"A final backup of the database, for {BACKUP_DAYS} days."
 
@@ -64,24 +69,32 @@ def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:
         },
         "userLabels": deployment.labels,
     }
-    return {ref(deployment): {"databaseVersion": database.version, "region": deployment.region, "settings": settings}}
+    body = {"databaseVersion": database.version, "region": deployment.region, "settings": settings, "state": RUNS}
+    return {ref(deployment): body}
 
 
 def read(gcp: Gcp, ref: Ref) -> Body | None:
-    """The instance's settings and its connection name."""
+    """The instance's settings, its connection name, and whether it is what it should be, or on its way there."""
     answer = gcp.sql.instances().get(**_where(ref)).execute()
-    return _names.chosen(answer, "connectionName", "databaseVersion", "region", "settings")
+    state = RUNS if answer.get("state") in ON_THE_WAY else answer.get("state", RUNS)
+    return {**_names.chosen(answer, "connectionName", "databaseVersion", "region", "settings"), "state": state}
 
 
 def create(gcp: Gcp, ref: Ref, body: Body) -> Operation | None:
     """Make the instance: minutes."""
     where = _where(ref)
-    asked = gcp.sql.instances().insert(project=where["project"], body={"name": where["instance"], **body})
+    asked = gcp.sql.instances().insert(project=where["project"], body={"name": where["instance"], **_settable(body)})
     return operations.started("sqladmin", asked.execute())
 
 
 def update(gcp: Gcp, ref: Ref, body: Body, changes: Sequence[Change]) -> Operation | None:
     """Patch what differs; some of it restarts the database."""
+    for change in changes:
+        if change.path == ("state",):
+            raise OperationFailed(
+                f"The database instance {ref} is {change.live}.",
+                hint=f"Look into it in the console; python -m provision up --replace {ref} makes another one.",
+            )
     if any(".".join(change.path) in FIXED for change in changes):
         immutable(gcp, ref, body, changes)
     return _patch(gcp, ref, _names.nested(changes))
@@ -105,6 +118,11 @@ def _patch(gcp: Gcp, ref: Ref, patch: Body) -> Operation | None:
     version = gcp.sql.instances().get(**_where(ref)).execute()["settings"]["settingsVersion"]
     patch = {**patch, "settings": {**patch.get("settings", {}), "settingsVersion": version}}
     return operations.started("sqladmin", gcp.sql.instances().patch(**_where(ref), body=patch).execute())
+
+
+def _settable(body: Body) -> Body:
+    """What may be asked for: what becomes of it is Google's to tell."""
+    return {key: value for key, value in body.items() if key != "state"}
 
 
 def _where(ref: Ref) -> dict[str, str]:

@@ -20,7 +20,9 @@ OURS = ("provision", "state", "steps")
 # From the ground up: a module imports from lower floors only, so there are no cycles.
 FLOORS = (
     {"clock", "errors", "gate", "interrupts", "log", "transport", "walk"},
-    {"config", "gcp", "retry"},
+    {"refusals"},
+    {"circumstances", "config", "gcp"},
+    {"retry"},
     {"deployment", "local", "wizard"},
     {"step"},
     {"compare", "operations", "plan"},

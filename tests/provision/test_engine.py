@@ -491,7 +491,7 @@ def test_a_refused_deletion_goes_the_other_way():
 
     def refuse(gcp, ref, live, applied):
         cloud.change("delete", ref, lambda: None)
-        raise OperationFailed("Producer services are still using this connection.", code=9)
+        raise OperationFailed("Producer services are still using it.", code=9, service="servicenetworking")
 
     def delete_refused(gcp, ref, live, applied):
         cloud.change("removePeering", ref, lambda: cloud.resources.pop(ref))

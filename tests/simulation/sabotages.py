@@ -2,7 +2,7 @@
 
 import contextlib
 
-from provision import retry
+from provision import refusals
 from provision.convergence import Convergence
 from provision.deeds import Deeds
 from provision.step import Owner
@@ -135,7 +135,7 @@ def _sent_again(make):
             try:
                 return call()
             except Exception as error:
-                if retry.refusal_of(error) is None:
+                if refusals.refusal_of(error) is None:
                     raise
                 return call()
 
@@ -161,7 +161,7 @@ def _conflict_is_success(settle):
         try:
             return settle(convergence, row, ref, body)
         except Exception as error:
-            refusal = retry.refusal_of(error)
+            refusal = refusals.refusal_of(error)
             if refusal is None or refusal.status != 409:
                 raise
             convergence._conclude(row, ref, body, body, None)

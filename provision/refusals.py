@@ -1,0 +1,115 @@
+"""What Google's libraries raise, in one form."""
+
+import errno
+import json
+import re
+from dataclasses import dataclass
+
+from provision import errors
+
+_PROJECT_NAMED = re.compile(r"has not been used in project (\d+)")
+"""Where the older APIs say which project an API is off in."""
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""What a write answers when there is no room; it names no file."""
+
+
+@dataclass(frozen=True)
+class Violation:
+    """What a PreconditionFailure or a QuotaFailure names: which rule, broken by what.
+
+    Args:
+        type: Such as ``constraints/iam.allowedPolicyMemberDomains``; empty in a QuotaFailure.
+        subject: What broke it.
+        description: Google's sentence.
+    """
+
+    type: str
+    subject: str
+    description: str
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An error of any Google library in one form.
+
+    Args:
+        status: The HTTP status; 0 when no answer came.
+        reason: The machine-readable word: ``errors[0].reason``, or the ErrorInfo's.
+        rpc_status: The canonical code's name, such as ``FAILED_PRECONDITION``; empty in the older APIs.
+        message: Google's sentence.
+        consumer: The project for which an API is off, as ``projects/NUMBER``.
+        violations: What the answer's details name.
+        ended: Where it is the end of a long-running operation, whose: an API's short name; its code is the reason.
+    """
+
+    status: int
+    reason: str = ""
+    rpc_status: str = ""
+    message: str = ""
+    consumer: str = ""
+    violations: tuple[Violation, ...] = ()
+    ended: str = ""
+
+    def __str__(self) -> str:
+        words = " ".join(str(part) for part in (self.status or "no answer", self.reason or self.rpc_status) if part)
+        named = [violation.description for violation in self.violations if violation.description]
+        told = " ".join(dict.fromkeys([self.message.strip(), *named]))
+        return f"{told} ({words})"
+
+
+def refusal_of(error: BaseException) -> Refusal | None:
+    """Bring an error of any of Google's libraries into one form; None when it is not one of theirs."""
+    import google.api_core.exceptions
+    import google.auth.exceptions
+    import googleapiclient.errors
+    import httplib2
+    import requests
+
+    match error:
+        case errors.OperationFailed(service=service, code=code) if service:
+            return Refusal(0, reason=str(code), message=str(error), ended=service)
+        case googleapiclient.errors.HttpError():
+            return _of_json(int(error.resp.status), error.content)
+        case google.api_core.exceptions.GoogleAPICallError():
+            response = getattr(error, "response", None)
+            content = getattr(response, "content", b"") if response is not None else b""
+            found = _of_json(int(error.code or 0), content)
+            return found if found.message else Refusal(found.status, found.reason, found.rpc_status, str(error.message))
+        case google.auth.exceptions.TransportError() | google.api_core.exceptions.RetryError():
+            return Refusal(0, message=str(error))
+        case requests.RequestException() | httplib2.HttpLib2Error():
+            return Refusal(0, message=f"{type(error).__name__}: {error}")
+        case OSError() if not is_of_this_machine(error):
+            return Refusal(0, message=f"{type(error).__name__}: {error}")
+    return None
+
+
+def is_of_this_machine(error: OSError) -> bool:
+    """Whether a file is the trouble, and not the network: waiting mends neither a missing right nor a full disk."""
+    return error.filename is not None or error.errno in _FULL
+
+
+def _of_json(status: int, content: bytes | str) -> Refusal:
+    try:
+        body = json.loads(content)["error"]
+    except (ValueError, KeyError, TypeError):
+        return Refusal(status, message=str(content)[:500])
+    if not isinstance(body, dict):
+        return Refusal(status, message=str(body))
+    reason, consumer, violations = "", "", list[Violation]()
+    for detail in filter(_is_object, body.get("details") or []):
+        if detail.get("reason") and not reason:
+            reason, consumer = str(detail["reason"]), str(detail.get("metadata", {}).get("consumer", ""))
+        for found in filter(_is_object, detail.get("violations") or []):
+            violations.append(Violation(*(str(found.get(key, "")) for key in ("type", "subject", "description"))))
+    for item in body.get("errors") or []:
+        reason = reason or str(item.get("reason", ""))
+    message = str(body.get("message", ""))
+    if not consumer and (named := _PROJECT_NAMED.search(message)):
+        consumer = f"projects/{named[1]}"
+    return Refusal(status, reason, str(body.get("status", "")), message, consumer, tuple(violations))
+
+
+def _is_object(value: object) -> bool:
+    return isinstance(value, dict)
