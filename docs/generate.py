@@ -63,12 +63,8 @@ def errors() -> str:
 def emulated() -> str:
     """The API methods that the emulator serves, by API."""
     from provision.emulator.api import ENDPOINTS, METHODS
-    from provision.emulator.server import create_app
-    from provision.emulator.world import World
 
-    world = World.memory()
-    create_app(world)  # loads all of them
-    world.close()
+    _load_emulator()
     undocumented = {method for routes in ENDPOINTS.values() for _, method in routes}
     by_api: dict[str, set[str]] = {}
     for method, _ in METHODS:
@@ -76,6 +72,23 @@ def emulated() -> str:
         by_api.setdefault("others" if method in undocumented else api, set()).add(rest or method)
     rows = ((f"`{api}`", str(len(found)), _listed(found)) for api, found in sorted(by_api.items()))
     return _table(("API", "methods", "which"), rows)
+
+
+def scenarios() -> str:
+    """The habits of Google's that the emulator can be told to show, with what may be set and who tells of each."""
+    from provision.emulator.scenarios import SCENARIOS
+
+    _load_emulator()
+    rows = (
+        (
+            f"`{known.name}`",
+            known.says,
+            ", ".join(f"`{option}={value}`" for option, value in known.options.items()) or "-",
+            f"[source]({known.source})",
+        )
+        for known in sorted(SCENARIOS.values(), key=lambda known: (known.number, known.name))
+    )
+    return _table(("name", "what Google does", "options, as they are unless set", "who tells"), rows)
 
 
 def smallest_step() -> str:
@@ -88,6 +101,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "steps": steps,
     "errors": errors,
     "emulated": emulated,
+    "scenarios": scenarios,
     "smallest-step": smallest_step,
 }
 
@@ -100,6 +114,16 @@ def renewed(text: str) -> str:
 def pages() -> list[Path]:
     """All pages of the documentation."""
     return sorted(page for pattern in PAGES for page in ROOT.glob(pattern))
+
+
+def _load_emulator() -> None:
+    """Have all methods and scenarios of the emulator registered."""
+    from provision.emulator.server import create_app
+    from provision.emulator.world import World
+
+    world = World.memory()
+    create_app(world)
+    world.close()
 
 
 def _names(group: click.Command, before: str = "") -> Iterator[str]:

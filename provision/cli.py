@@ -12,7 +12,7 @@ from typing import NoReturn
 import click
 
 from provision import __version__, interrupts, log
-from provision.commands import looking, making, removing, state, undoing
+from provision.commands import looking, making, rehearsing, removing, state, undoing
 from provision.errors import BadUsage, Defect, FileTrouble, Interrupted, NotSignedIn, ProvisionError
 from provision.options import InReadingOrder
 
@@ -38,6 +38,7 @@ for command in (
     undoing.release,
     removing.down,
     removing.stop,
+    rehearsing.rehearse,
     state.state,
 ):
     cli.add_command(command)
@@ -95,15 +96,15 @@ def _for_the_user(error: Exception) -> ProvisionError | None:
     if isinstance(error, click.UsageError):
         path = error.ctx.command_path if error.ctx else "python -m provision"
         return BadUsage(error.format_message(), hint=f"See {path} --help.")
-    from provision import retry
+    from provision import refusals, retry
 
-    if isinstance(error, OSError) and retry.is_of_this_machine(error):
+    if isinstance(error, OSError) and refusals.is_of_this_machine(error):
         return FileTrouble(f"{error.filename or 'A file of this machine'}: {error.strerror}")
     if not any(name.startswith("google.") for name in sys.modules):
         return None
     import google.auth.exceptions
 
-    if isinstance(error, google.auth.exceptions.GoogleAuthError) and retry.refusal_of(error) is None:
+    if isinstance(error, google.auth.exceptions.GoogleAuthError) and refusals.refusal_of(error) is None:
         return NotSignedIn(f"Google does not know who you are: {error}")
     explained = retry.explained(error, "asking Google")
     return explained if isinstance(explained, ProvisionError) else None

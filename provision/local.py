@@ -8,14 +8,16 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import structlog
 
 from provision import __version__
 from provision.config import Access, Config
-from provision.errors import LocalFailed
+from provision.errors import BadUsage, LocalFailed
 
 FOLDER = Path(".provision")
 PROJECT = "local-mlflow"
@@ -104,6 +106,37 @@ def stop(folder: Path = FOLDER) -> bool:
             raise LocalFailed(f"The emulator (process {running.pid}) does not end.", hint=f"kill {running.pid}")
         time.sleep(0.05)
     return True
+
+
+def plays(emulator: Emulator) -> list[dict[str, Any]]:
+    """The habits of Google's that an emulator can show: name, what it says, options, and whether it is on."""
+    return list(_scenario(emulator, "GET")["scenarios"])
+
+
+def play(emulator: Emulator, name: str, options: Mapping[str, str]) -> None:
+    """Let an emulator show one from now on.
+
+    Raises:
+        BadUsage: It knows none of this name, or without such an option.
+    """
+    _scenario(emulator, "POST", json={"name": name, "options": dict(options)})
+
+
+def end_play(emulator: Emulator, names: Collection[str]) -> None:
+    """End some, or all when none is named."""
+    for name in names or [""]:
+        _scenario(emulator, "DELETE", params={"name": name})
+
+
+def _scenario(emulator: Emulator, method: str, **request: Any) -> dict[str, Any]:
+    import requests
+
+    headers = {"X-Emulator-Token": emulator.token}
+    answer = requests.request(method, f"{emulator.url}/emulator/scenario", headers=headers, timeout=10, **request)
+    if answer.status_code == requests.codes.bad_request:
+        raise BadUsage(answer.json()["error"], hint="python -m provision rehearse lists what there is.")
+    answer.raise_for_status()
+    return dict(answer.json())
 
 
 def _launch(folder: Path) -> Emulator:

@@ -67,6 +67,15 @@ class Report:
         if self.as_json:
             click.echo(json.dumps(fields, indent=2, sort_keys=True, default=str))
 
+    def scenarios(self, known: Sequence[Mapping[str, Any]]) -> None:
+        """Show habits of Google's that the emulator can play, with what may be set of each."""
+        self.object(scenarios=known)
+        for item in known:
+            chosen = "".join(f",{option}={value}" for option, value in item["options"].items() if value != "")
+            self.line(f"{'*' if item['on'] else ' '} {item['name']}{chosen}", item["says"])
+        playing = any(item["on"] for item in known)
+        self.say("\nThose with * play until python -m provision rehearse --off" if playing else "\nNone is playing.")
+
     def deployed(
         self,
         commands: Mapping[str, str],

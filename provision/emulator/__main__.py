@@ -13,6 +13,7 @@ from typing import Any
 import uvicorn
 
 from provision import __version__
+from provision.emulator import scenarios
 from provision.emulator.server import create_app
 from provision.emulator.world import PROFILES, World
 
@@ -31,10 +32,16 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     port = int(listener.getsockname()[1])
     world = World.open(options.data, profile=options.profile) if options.data else World.memory(profile=options.profile)
+    application = create_app(world)
+    try:
+        _switch_on(world, options.scenario)
+    except ValueError as problem:
+        sys.stderr.write(f"--scenario: {problem}\n")
+        return 2
     if not options.no_machines:
         _machines(world, f"http://127.0.0.1:{port}")
     server = uvicorn.Server(
-        uvicorn.Config(create_app(world), log_level="warning", timeout_graceful_shutdown=3, date_header=False)
+        uvicorn.Config(application, log_level="warning", timeout_graceful_shutdown=3, date_header=False)
     )
 
     def stop(*_: object) -> None:
@@ -58,11 +65,26 @@ def _options(argv: list[str] | None) -> Any:  # argparse's own
     parser.add_argument(
         "--profile", choices=PROFILES, help="how long operations take (default: local with --data, or instant)"
     )
+    parser.add_argument(
+        "--scenario",
+        action="append",
+        default=[],
+        metavar="NAME[,OPTION=VALUE]...",
+        help="a habit of Google's to rehearse, again for more; docs/reference/scenarios.md lists them",
+    )
     parser.add_argument("--no-machines", action="store_true", help="control plane only: no database and no server runs")
     options = parser.parse_args(argv)
     options.data = options.data.resolve() if options.data else None
     options.profile = options.profile or ("local" if options.data else "instant")
     return options
+
+
+def _switch_on(world: World, wanted: list[str]) -> None:
+    """Let scenarios play from the beginning, each given as on the command line."""
+    for words in wanted:
+        name, *options = words.split(",")
+        with world.lock, world.transaction():
+            scenarios.switch_on(world, name, dict(option.partition("=")[::2] for option in options))
 
 
 def _listener(options: Any) -> socket.socket:  # argparse's own

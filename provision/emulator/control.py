@@ -8,7 +8,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from provision.emulator import operations
+from provision.emulator import operations, scenarios
 from provision.emulator.faults import Calls, Faults
 from provision.emulator.world import World
 
@@ -33,6 +33,7 @@ class Control:
             ("/emulator/projects", self._answered(self._projects), ["POST"]),
             ("/emulator/clock", self._answered(self._clock), ["GET", "POST"]),
             ("/emulator/faults", self._answered(self._faults), ["POST", "DELETE"]),
+            ("/emulator/scenario", self._answered(self._scenario), ["GET", "POST", "DELETE"]),
             ("/emulator/calls", self._answered(self._calls), ["GET", "DELETE"]),
             ("/emulator/doors", self._answered(self._doors), ["GET"]),
         ]
@@ -46,6 +47,8 @@ class Control:
                 return JSONResponse(await run_in_threadpool(self._locked, answer, request, body))
             except PermissionError as problem:
                 return JSONResponse({"error": str(problem)}, 403)
+            except scenarios.Unknown as problem:
+                return JSONResponse({"error": str(problem)}, 400)
             except (ValueError, TypeError, KeyError) as problem:
                 return JSONResponse({"error": f"{type(problem).__name__}: {problem}"}, 400)
 
@@ -93,6 +96,16 @@ class Control:
         else:
             self.faults.order(body if isinstance(body, list) else [body])
         return {}
+
+    def _scenario(self, method: str, body: Json, request: Request) -> Json:
+        """Switch one on ({name, options?}) or off (?name=, all without), or list them all."""
+        if method != "GET" and self.world.kept and request.headers.get("x-emulator-token") != self.world.token:
+            raise PermissionError("send the token of the data folder's emulator.json as X-Emulator-Token")
+        if method == "POST":
+            scenarios.switch_on(self.world, body["name"], body.get("options", {}))
+        elif method == "DELETE":
+            scenarios.switch_off(self.world, request.query_params.get("name", ""))
+        return {"scenarios": scenarios.listed(self.world)}
 
     def _calls(self, method: str, body: Json, request: Request) -> Json:
         del body, request

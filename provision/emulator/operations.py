@@ -25,6 +25,7 @@ NOT_YET: Final = NotYet()
 Effect = Callable[["World", Json], "Json | NotYet | None"]
 
 _EFFECTS: dict[str, Effect] = {}
+_BEFORE: list["Look"] = []
 
 # How long Google takes, in seconds, by the verb, in the profile "google"; in "brief" each operation is seen under way
 # once, by a client that comes back after a quarter of a second; in the others only machines take time.
@@ -78,6 +79,15 @@ def finish(verb: str) -> Callable[[Effect], Effect]:
         return effect
 
     return register
+
+
+Look = Callable[["World", Json], "NotYet | None"]
+
+
+def before_any_end(look: Look) -> Look:
+    """Register what is asked before any operation's effect; it may answer NOT_YET or raise OperationError."""
+    _BEFORE.append(look)
+    return look
 
 
 def start(
@@ -216,6 +226,9 @@ def _settle_one(world: "World", row: Json) -> None:
 def _answer_of(world: "World", row: Json) -> "Json | NotYet | OperationError | None":
     effect = _EFFECTS.get(row["verb"])
     try:
+        for look in _BEFORE:
+            if look(world, row) is not None:
+                return NOT_YET
         return effect(world, row) if effect else None
     except OperationError as failure:
         if not failure.keep:

@@ -23,7 +23,7 @@ from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 
 from provision import __version__
-from provision.emulator import apis, control, discovery, errors, operations, schema, tokens, uploads
+from provision.emulator import apis, control, discovery, errors, operations, scenarios, schema, tokens, uploads
 from provision.emulator.api import ENDPOINTS, Call, Method, Reply, behaviour
 from provision.emulator.browsers import NoForeignPages
 from provision.emulator.errors import GoogleError
@@ -58,8 +58,9 @@ class _Target:
 
 def create_app(world: World, control_state: "control.Control | None" = None) -> Starlette:
     """The application over a world; whoever makes the world closes it."""
-    for module in pkgutil.iter_modules(apis.__path__):
-        importlib.import_module(f"{apis.__name__}.{module.name}")
+    for package in (apis, scenarios):
+        for module in pkgutil.iter_modules(package.__path__):
+            importlib.import_module(f"{package.__name__}.{module.name}")
     state = control_state or control.Control(world, __version__)
     front = Front(world, state)
     routes = [Route(path, function, methods=methods) for path, function, methods in state.routes()]
@@ -200,7 +201,7 @@ class Front:
                 call.params |= dict(query)
                 value = _parsed(sent.text, content_type)
                 call.body = value if isinstance(value, dict) else {}
-            answer = method.function(call)
+            answer = scenarios.through(call, method.function)
             reply = answer if isinstance(answer, Reply) else Reply(answer if answer is not None else {})
         fields = call.params.get("fields") or call.params.get("$fields")
         if fields and reply.body is not None and reply.status < 300:  # success

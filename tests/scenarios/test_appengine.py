@@ -1,0 +1,71 @@
+"""App Engine: an application that is new, busy, elsewhere or switched off, and deployments that end badly."""
+
+import pytest
+
+from provision.errors import ApplicationDisabled, OperationFailed, WrongRegion
+
+
+def test_06_googles_own_account_of_a_new_application_is_not_found(rehearsal, calm):
+    """What needs it is tried again."""
+    rehearsal.plays("app-account-unknown", seconds=60)
+    waited = rehearsal.up()
+
+    assert waited < calm + 1.6 * 60 + 3
+    assert rehearsal.deployment.drift() == []
+
+
+def test_06_somebody_else_is_at_work_on_the_application(rehearsal, calm):
+    """Patience for as long as a deployment may take, not for two minutes."""
+    rehearsal.plays("app-busy", seconds=600)
+    waited = rehearsal.up()
+
+    assert 600 <= waited < calm + 600 + 20
+    assert rehearsal.deployment.drift() == []
+
+
+def test_06_the_application_lies_in_another_region(rehearsal):
+    """That is for ever, and said."""
+    rehearsal.plays("app-elsewhere", location="us-central")
+
+    with pytest.raises(WrongRegion, match="lies in us-central for ever, not in europe-west"):
+        rehearsal.up()
+
+
+def test_06_the_application_is_switched_off(rehearsal):
+    """It is not ours to switch on; the hint says how."""
+    rehearsal.plays("app-disabled")
+
+    with pytest.raises(ApplicationDisabled, match="is USER_DISABLED") as told:
+        rehearsal.up()
+
+    assert "gcloud app update --serving-status=SERVING" in told.value.hint
+
+
+@pytest.mark.parametrize("service", ["mlflow", "default"])
+@pytest.mark.parametrize("code", [4, 13])
+def test_07_a_deployment_fails_for_no_reason_of_ours(rehearsal, code, service):
+    """Once more, as a new version; nothing of the failed one is left."""
+    rehearsal.plays("deployment-ends", code=code, service=service)
+    rehearsal.up()
+    versions = list(rehearsal.place.world.table("appengine.versions"))
+
+    assert len(versions) == 2
+    assert rehearsal.deployment.drift() == []
+
+
+@pytest.mark.parametrize("code", [7, 9])
+def test_07_the_image_may_not_be_pulled_yet(rehearsal, code):
+    """The right to was granted a moment ago."""
+    rehearsal.plays("deployment-ends", code=code, service="mlflow", times=2)
+    rehearsal.up()
+
+    assert rehearsal.deployment.drift() == []
+
+
+def test_07_the_image_may_not_be_pulled_at_all(rehearsal):
+    """Patience ends, and the error is Google's."""
+    rehearsal.plays("deployment-ends", code=7, service="mlflow", times=1000)
+    with pytest.raises(OperationFailed, match="must have permissions on the image"):
+        rehearsal.up()
+
+    assert rehearsal.place.clock.monotonic() < 900
