@@ -1,5 +1,6 @@
 """What was done in our name a moment ago, which explains some answers of Google's."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,9 @@ from provision.refusals import Refusal
 GOOGLES_OWN = {"764086051850", "618104708054", "32555940559"}
 """Projects that pay for the calls of user credentials without a quota project; no API can be switched on there
 (https://github.com/GoogleCloudPlatform/dlp-pdf-redaction/issues/31)."""
+
+_ON_AN_ACCOUNT = re.compile(r"iam\.serviceAccounts\.|\bact ?as\b", re.IGNORECASE)
+"""What a right on an account is told by: the account that the answer names is not the one that lacks it."""
 
 LATELY = timedelta(minutes=10)
 """How long something that was done may explain an answer; IAM takes seven minutes or more to spread."""
@@ -30,6 +34,7 @@ class Circumstances:
     def __post_init__(self) -> None:
         self._made: dict[str, datetime] = {}
         self._granted: dict[str, datetime] = {}
+        self._opened: dict[str, datetime] = {}
         self._enabled: datetime | None = None
 
     def note(self, ref: str, after: Mapping[str, Any], at: datetime, *, created: bool = False) -> None:
@@ -48,6 +53,7 @@ class Circumstances:
         if ref.endswith("/iamPolicy"):
             for members in after.get("bindings", {}).values():
                 self._granted |= {member.partition(":")[2]: at for member in members}
+            self._opened[ref.split("/")[-2]] = at
 
     @property
     def enabled(self) -> bool:
@@ -64,9 +70,9 @@ class Circumstances:
         """
         match after:
             case "grant":  # the end of an operation does not say whose right was missing: it was one of Google's agents
+                changed = self._opened if _ON_AN_ACCOUNT.search(refusal.message) else self._granted
                 return any(
-                    self._lately(at) and (refusal.ended or email in refusal.message)
-                    for email, at in self._granted.items()
+                    self._lately(at) and (refusal.ended or named in refusal.message) for named, at in changed.items()
                 )
             case "enable":
                 return self.enabled and not self.is_foreign(refusal)

@@ -106,8 +106,8 @@ TABLE = (
          error=errors.QuotaExceeded),
     Rule(_AGAIN, "too many requests in a short time", (429,), patience=300),
 
-    Rule(_AGAIN, "what was made is not known everywhere yet", (403,), message="or it may not exist", patience=120,
-         after="made", error=errors.PermissionDenied),
+    Rule(_AGAIN, "the account is new and not known everywhere yet", (403,), message=r"iam\.serviceAccounts\.get(IamPolicy)?'.*or it may not exist",
+         patience=120, after="made", error=errors.PermissionDenied),
     Rule(_FINAL, "the project may not be used to pay for calls", (403,), "USER_PROJECT_DENIED", error=errors.QuotaProjectMissing),
     Rule(_AGAIN, "a grant takes minutes to spread", (403,), message="permission|access|act as", patience=420,
          after="grant", error=errors.PermissionDenied),

@@ -7,6 +7,7 @@ here: the emulator does not evaluate conditions.
 import base64
 import hashlib
 import json
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from provision.emulator import errors
@@ -20,7 +21,16 @@ Json = dict[str, Any]
 
 FRESH_ETAG = "ACAB"
 _BASIC = {"projectOwner": "roles/owner", "projectEditor": "roles/editor", "projectViewer": "roles/viewer"}
+Spread = Callable[["World", str, str, str], bool]
+"""Whether what a policy grants is known everywhere by now, of a resource, a role and a member."""
+_SPREAD: list[Spread] = []
 _CASED = ("deleted:", "principal:", "principalSet:", *(f"{kind}:" for kind in _BASIC), "allUsers", "allAuth")
+
+
+def before_any_grant(look: Spread) -> Spread:
+    """Register what is asked before anything that a policy grants counts; it answers whether it does by now."""
+    _SPREAD.append(look)
+    return look
 
 
 def policy_of(world: "World", resource: str) -> Json:
@@ -107,11 +117,19 @@ def allowed(world: "World", member: str, permission: str, resource: str) -> bool
     """Whether a member has a permission on a resource, by its own policy or those of what it lies in."""
     identities = _identities(world, member)
     return any(
-        grants(binding["role"], permission)
-        for policy in _policies_above(world, resource)
-        for binding in policy.get("bindings", ())
-        if "condition" not in binding and any(_is(world, identities, m) for m in binding["members"])
+        grants(role, permission)
+        and _is(world, identities, listed)
+        and all(look(world, name, role, listed) for look in _SPREAD)
+        for name in _names_above(world, resource)
+        for role, listed in _granted(world, name)
     )
+
+
+def members(world: "World", resource: str, role: str) -> list[str]:
+    """Who has a role by a resource's own policy, without those whose grant is not known everywhere yet."""
+    name = world.by_id(resource)
+    listed = [listed for given, listed in _granted(world, name) if given == role]
+    return [member for member in listed if all(look(world, name, role, member) for look in _SPREAD)]
 
 
 def is_member(world: "World", member: str, listed: str) -> bool:
@@ -136,15 +154,21 @@ def _is(world: "World", identities: set[str], listed: str) -> bool:
     return any(b["role"] == _BASIC[kind] and identities & set(b["members"]) for b in bindings)
 
 
-def _policies_above(world: "World", resource: str) -> list[Json]:
+def _granted(world: "World", name: str) -> Iterator[tuple[str, str]]:
+    """Roles and members of a policy, without those that hold under a condition only."""
+    for binding in world.table("iam.policies").get(name, {}).get("bindings", ()):
+        if "condition" not in binding:
+            yield from ((binding["role"], member) for member in binding["members"])
+
+
+def _names_above(world: "World", resource: str) -> list[str]:
     resource = world.by_id(resource)
     parts = resource.split("/")
     names = ["/".join(parts[:end]) for end in range(len(parts), 1, -1)]
     if resource.startswith("projects/_/buckets/"):
         bucket = world.table("storage.buckets").get(parts[3])
         names += [f"projects/{world.project_id(str(bucket['projectNumber']))}"] if bucket else []
-    table = world.table("iam.policies")
-    return [policy for name in names if (policy := table.get(name))]
+    return names
 
 
 def _check_members(world: "World", bindings: list[Json]) -> None:

@@ -224,6 +224,8 @@ class Front:
     def _permit(self, call: Call, method: Method) -> None:
         if call.caller == self.world.owner:
             return
+        if call.params.get("bucket") and not call.names_project():
+            return  # a bucket that is nobody's is not found, whoever asks
         resource = method.resource(call) if method.resource else _resource(call)
         if method.permission and self.world.allowed(call.caller, method.permission, resource):
             return

@@ -36,6 +36,7 @@ def ended(service, code, message):
 
 
 DENIED = "Permission 'secretmanager.secrets.create' denied on resource '//secretmanager.googleapis.com/projects/p' (or it may not exist)."
+ON_ACCOUNT = "Permission 'iam.serviceAccounts.signJwt' denied on resource (or it may not exist)."
 NOT_USED = "Compute Engine API has not been used in project 618104708054 before or it is disabled. Enable it"
 BILLING = "Billing account for project '1' is not found. Billing must be enabled for activation of service(s) 'compute.googleapis.com' to proceed."
 OUTSIDER = "User eve@other.example is not in permitted organization."
@@ -71,7 +72,13 @@ ANSWERS = {
         "https://github.com/terraform-google-modules/terraform-google-gke-gitlab/issues/81"),
     "a right is missing": (
         platform(403, "PERMISSION_DENIED", DENIED, info("IAM_PERMISSION_DENIED", permission="secretmanager.secrets.create")),
-        AGAIN, 120, "made", errors.PermissionDenied, "https://cloud.google.com/iam/docs/permission-error-messages"),
+        AGAIN, 420, "grant", errors.PermissionDenied, "https://cloud.google.com/iam/docs/permission-error-messages"),
+    "a right on an account is missing": (
+        platform(403, "PERMISSION_DENIED", ON_ACCOUNT, info("IAM_PERMISSION_DENIED", permission="iam.serviceAccounts.signJwt")),
+        AGAIN, 420, "grant", errors.PermissionDenied, "https://cloud.google.com/iam/docs/access-change-propagation"),
+    "an account that was just made may not be read yet": (
+        platform(403, "PERMISSION_DENIED", ON_ACCOUNT.replace("signJwt", "getIamPolicy"), info("IAM_PERMISSION_DENIED")),
+        AGAIN, 120, "made", errors.PermissionDenied, "https://cloud.google.com/iam/docs/service-account-overview#consistency"),
     "a right is missing, of Compute": (
         legacy(403, "forbidden", "Required 'compute.networks.create' permission for 'projects/p/global/networks/n'"),
         AGAIN, 420, "grant", errors.PermissionDenied, "https://cloud.google.com/iam/docs/access-change-propagation"),

@@ -215,7 +215,13 @@ def generated(world: World, operation: Json) -> Json:
     return {"@type": "type.googleapis.com/google.api.serviceusage.v1beta1.ServiceIdentity"} | row
 
 
-@method("serviceusage.operations.get")
+def _operation_project(call: Call) -> str:
+    """The project of an operation: its number is part of the name, acf.p2-NUMBER-UUID."""
+    parts = call.name.split("-")
+    return call.world.by_id(f"projects/{parts[1]}") if len(parts) > 1 else ""
+
+
+@method("serviceusage.operations.get", permission="serviceusage.services.get", resource=_operation_project)
 def get_operation(call: Call) -> Json:
     """An operation, by its name."""
     return operations.read(call, "serviceusage", call.name)

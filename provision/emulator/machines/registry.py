@@ -69,9 +69,7 @@ class Registry:
 
     def _listed(self, app: str, service: str, version: str | None = None) -> Iterator[str]:
         for resource in self._chain(app, service, version):
-            for binding in iam.policy_of(self._world, resource).get("bindings", ()):
-                if binding["role"] == ACCESSOR and "condition" not in binding:
-                    yield from binding["members"]
+            yield from iam.members(self._world, resource, ACCESSOR)
 
     def admits(self, app: str, service: str, version: str | None, identity: Identity | None) -> bool:
         """Whether IAP's role is granted to `identity` (None: to everybody) on the service or what it lies in.

@@ -49,21 +49,25 @@ def grants_spread_late(world: World, options: Json) -> None:
 @habit("*.setIamPolicy", of="grants-spread-late")
 def granted(call: Call, state: Playing, go_on: GoOn) -> Answer:
     """Remember since when."""
-    resource = call.resource
-    before = _pairs(iam.policy_of(call.world, resource))
+    before = _all_granted(call.world)
     answer = go_on()
     known, now = state.row.setdefault("granted", {}), call.world.timestamp(6)
-    for role, member in _pairs(iam.policy_of(call.world, resource)) - before:
-        known[f"{resource} {role} {member}"] = now
+    state.row["granted"] = known | dict.fromkeys(_all_granted(call.world) - before, now)
     call.world.table(TABLE)[state.name] = state.row
     return answer
 
 
+@iam.before_any_grant
 def has_spread(world: World, resource: str, role: str, member: str) -> bool:
     """Whether a grant works by now."""
     state = playing(world, "grants-spread-late")
     since = state.row.get("granted", {}).get(f"{resource} {role} {member}") if state else None
     return state is None or since is None or not state.lasts(since)
+
+
+def _all_granted(world: World) -> set[str]:
+    policies = world.table("iam.policies").items()
+    return {f"{resource} {role} {member}" for resource, policy in policies for role, member in _pairs(policy)}
 
 
 def _pairs(policy: Json) -> set[tuple[str, str]]:
