@@ -10,7 +10,7 @@ import structlog
 from provision import operations, retry
 from provision.circumstances import Circumstances
 from provision.clock import Clock
-from provision.errors import Interrupted, NotWaitedFor, OperationFailed, ProvisionError
+from provision.errors import Interrupted, NotWaitedFor, OperationFailed
 from provision.gcp import Gcp
 from provision.step import Operation, Ref
 
@@ -56,8 +56,6 @@ class Patience:
 
         try:
             return retry.patiently(self.clock.monotonic, self.pause, self.circumstances, told, about)(act)
-        except ProvisionError:
-            raise
         except Exception as error:
             explained = retry.explained(error, what, self.circumstances)
             if explained is error:

@@ -19,7 +19,7 @@ class Violation:
     """What a PreconditionFailure or a QuotaFailure names: which rule, broken by what.
 
     Args:
-        type: Such as ``constraints/iam.allowedPolicyMemberDomains``; empty in a QuotaFailure.
+        type: Such as ``constraints/iam.allowedPolicyMemberDomains``, or the name of the detail that has none.
         subject: What broke it.
         description: Google's sentence.
     """
@@ -52,6 +52,8 @@ class Refusal:
     ended: str = ""
 
     def __str__(self) -> str:
+        if self.ended:
+            return self.message
         words = " ".join(str(part) for part in (self.status or "no answer", self.reason or self.rpc_status) if part)
         named = [violation.description for violation in self.violations if violation.description]
         told = " ".join(dict.fromkeys([self.message.strip(), *named]))
@@ -102,7 +104,8 @@ def _of_json(status: int, content: bytes | str) -> Refusal:
         if detail.get("reason") and not reason:
             reason, consumer = str(detail["reason"]), str(detail.get("metadata", {}).get("consumer", ""))
         for found in filter(_is_object, detail.get("violations") or []):
-            violations.append(Violation(*(str(found.get(key, "")) for key in ("type", "subject", "description"))))
+            kind = found.get("type") or str(detail.get("@type", "")).rpartition(".")[2]
+            violations.append(Violation(kind, str(found.get("subject", "")), str(found.get("description", ""))))
     for item in body.get("errors") or []:
         reason = reason or str(item.get("reason", ""))
     message = str(body.get("message", ""))

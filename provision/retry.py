@@ -99,6 +99,7 @@ TABLE = (
     Rule(_FINAL, "an organization's policy forbids it", (400, 412), message="constraints?/[a-zA-Z.]+|permitted customer",
          error=errors.PolicyForbids),
 
+    Rule(_FINAL, "a quota is used up", (400,), violation="^QuotaFailure$", error=errors.QuotaExceeded),
     Rule(_AGAIN, "too many requests in a short time", (403,), "(?i)rateLimitExceeded|CONCURRENT_OPERATIONS", patience=300),
     Rule(_AGAIN, "too many requests in a short time", (403, 429), message="per (minute|second)|rate limit", patience=300),
     Rule(_FINAL, "a quota is used up", (400, 403, 429), "quotaExceeded|QUOTA_EXCEEDED", error=errors.QuotaExceeded),
@@ -142,6 +143,7 @@ TABLE = (
     Rule(_AGAIN, "Cloud Build had trouble of its own", ended="cloudbuild", reason="INTERNAL_ERROR|LOGGING_FAILURE", patience=60),
     Rule(Meaning.OTHERWISE, "producers hold on to the connection", ended="servicenetworking", reason="^9 ",
          message="Producer services"),
+    Rule(_FINAL, "a quota is used up", ended=".", reason="QUOTA_EXCEEDED|^8 ", error=errors.QuotaExceeded),
     Rule(_FINAL, "the operation failed", ended="."),
 )  # fmt: skip
 
@@ -225,9 +227,11 @@ def explained(error: Exception, what: str, circumstances: Circumstances | None =
         circumstances: What was done a moment ago.
     """
     refusal = refusal_of(error)
-    if refusal is None or isinstance(error, errors.ProvisionError):
+    if refusal is None:
         return error
     kind = meaning_of(refusal).error
+    if refusal.ended and kind is errors.GoogleRefused:  # an operation tells its failure by itself
+        return error
     if kind is errors.ApiDisabled and (circumstances or Circumstances()).is_foreign(refusal):
         kind = errors.QuotaProjectMissing
     return kind(f"{what}: {refusal}")

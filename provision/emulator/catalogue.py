@@ -16,6 +16,26 @@ _OTHERS = {
     "storage-component": "Cloud Storage",
 }
 
+FREE = frozenset(
+    f"{name}.googleapis.com"
+    for name in [
+        "cloudapis",
+        "cloudbilling",
+        "cloudresourcemanager",
+        "iam",
+        "iamcredentials",
+        "iap",
+        "logging",
+        "monitoring",
+        "orgpolicy",
+        "serviceusage",
+        "storage",
+        "storage-api",
+        "storage-component",
+    ]
+)
+"""Services that a project without billing may use."""
+
 
 @functools.cache
 def services() -> frozenset[str]:

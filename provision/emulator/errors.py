@@ -190,6 +190,26 @@ def unimplemented(method: str) -> GoogleError:
     return GoogleError(501, f"{method} is not implemented by this emulator", reason="notImplemented")
 
 
+def billing_disabled(service: str, number: str) -> GoogleError:
+    """403 of an API that costs money, in a project that nobody pays for.
+
+    https://cloud.google.com/billing/docs/how-to/verify-billing-enabled
+    """
+    url = f"https://console.developers.google.com/billing/enable?project={number}"
+    message = (
+        f"This API method requires billing to be enabled. Please enable billing on project #{number} by visiting {url} "
+        "then retry. If you enabled billing for this project recently, wait a few minutes for the action to propagate "
+        "to our systems and retry."
+    )
+    info = {
+        "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+        "reason": "BILLING_DISABLED",
+        "domain": "googleapis.com",
+        "metadata": {"consumer": f"projects/{number}", "service": service},
+    }
+    return GoogleError(403, message, status="PERMISSION_DENIED", details=[info])
+
+
 def service_disabled(service: str, title: str, number: str) -> GoogleError:
     """403 of an API that the project has not switched on, for all families.
 

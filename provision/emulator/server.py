@@ -23,7 +23,18 @@ from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 
 from provision import __version__
-from provision.emulator import apis, control, discovery, errors, operations, scenarios, schema, tokens, uploads
+from provision.emulator import (
+    apis,
+    catalogue,
+    control,
+    discovery,
+    errors,
+    operations,
+    scenarios,
+    schema,
+    tokens,
+    uploads,
+)
 from provision.emulator.api import ENDPOINTS, Call, Method, Reply, behaviour
 from provision.emulator.browsers import NoForeignPages
 from provision.emulator.errors import GoogleError
@@ -220,6 +231,8 @@ class Front:
             return
         if not world.enabled(project["projectId"], host):
             raise errors.service_disabled(host, route.title, project["projectNumber"])
+        if not project["billing"] and host not in catalogue.FREE:
+            raise errors.billing_disabled(host, project["projectNumber"])
 
     def _permit(self, call: Call, method: Method) -> None:
         if call.caller == self.world.owner:

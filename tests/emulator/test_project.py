@@ -84,6 +84,20 @@ def test_a_paid_service_wants_billing(services, google):
     assert "name" in services.services().enable(name=name, body={}).execute()
 
 
+def test_nothing_that_costs_money_works_without_billing(google):
+    """Buckets say so in words of their own (https://github.com/forseti-security/forseti-security/issues/1465), the others
+    alike (https://cloud.google.com/billing/docs/how-to/verify-billing-enabled)."""
+    billing = google.discovery("cloudbilling", "v1")
+    billing.projects().updateBillingInfo(name=f"projects/{PROJECT}", body={"billingAccountName": ""}).execute()
+    with pytest.raises(HttpError) as of_storage:
+        google.discovery("storage", "v1").buckets().insert(project=PROJECT, body={"name": "made"}).execute()
+    with pytest.raises(HttpError) as of_compute:
+        google.discovery("compute", "v1").networks().list(project=PROJECT).execute()
+
+    assert error_of(of_storage)["errors"][0]["reason"] == "accountDisabled"
+    assert error_of(of_compute)["details"][0]["reason"] == "BILLING_DISABLED"
+
+
 def test_a_service_agent_is_made_once(services, google):
     """generateServiceIdentity answers the same agent however often it is asked."""
     beta = google.discovery("serviceusage", "v1beta1").services()

@@ -117,6 +117,16 @@ ANSWERS = {
     "quotas of a deployment": (
         platform(400, "INVALID_ARGUMENT", FLEX_QUOTA), FINAL, 0, "", errors.QuotaExceeded,
         "https://github.com/PolicyEngine/policyengine-api/issues/177"),
+    "a quota of billing": (
+        platform(400, "FAILED_PRECONDITION", "Precondition check failed.",
+                 {"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [{"description": "Cloud billing quota exceeded"}]}),
+        FINAL, 0, "", errors.QuotaExceeded, "https://github.com/terraform-google-modules/terraform-google-project-factory/issues/28"),
+    "billing is disabled, of an API": (
+        platform(403, "PERMISSION_DENIED", "This API method requires billing to be enabled.", info("BILLING_DISABLED")),
+        FINAL, 0, "", errors.NoBilling, "https://cloud.google.com/billing/docs/how-to/verify-billing-enabled"),
+    "too many requests of an API in a minute": (
+        platform(429, "RESOURCE_EXHAUSTED", "Quota exceeded for quota metric 'Requests' and limit 'Requests per minute'", info("RATE_LIMIT_EXCEEDED")),
+        AGAIN, 300, "", errors.GoogleRefused, "https://cloud.google.com/apis/design/errors"),
     "a quota of Compute": (
         legacy(403, "quotaExceeded", "Quota 'NETWORKS' exceeded.  Limit: 15 globally."), FINAL, 0, "", errors.QuotaExceeded,
         "https://github.com/google/caliban/issues/66"),
@@ -193,6 +203,17 @@ def test_an_operations_end(failure, meaning, source):
     assert retry.meaning_of(refusal_of(failure)).meaning is meaning
     assert retry.explained(failure, "waiting") is failure
     assert source.startswith("https://")
+
+
+@pytest.mark.parametrize(("service", "code"), [("compute", "QUOTA_EXCEEDED"), ("appengine", 8)])
+def test_an_operation_ends_for_want_of_quota(service, code):
+    """That is what the user is told, with Google's words, since waiting would not help."""
+    told = retry.explained(
+        ended(service, code, "Quota 'CPUS' exceeded.  Limit: 24.0 in region europe-west1."), "waiting"
+    )
+
+    assert isinstance(told, errors.QuotaExceeded)
+    assert "Limit: 24.0" in str(told)
 
 
 def test_what_a_policy_names_is_told():

@@ -66,6 +66,15 @@ class Rehearsal:
         self.deployment.up()
         return self.place.clock.monotonic() - since
 
+    def waited(self) -> float:
+        """Seconds that were waited since the project was new."""
+        return self.place.clock.monotonic()
+
+    def made(self) -> set[str]:
+        """The methods that changed something, the ledger aside."""
+        done = [call for call in self.calls.all() if call["write"] and call["status"] < 400]
+        return {call["id"] for call in done if "-provision-" not in call["path"]}
+
     def called(self, method: str) -> list[int]:
         """The statuses with which a method answered, in order."""
         return [call["status"] for call in self.calls.all() if call["id"] == method]

@@ -7,24 +7,6 @@ from provision.emulator.api import Call, Json, method
 from provision.emulator.world import World
 
 _TYPE = "type.googleapis.com/google.api.serviceusage.v1."
-_FREE = frozenset(
-    f"{name}.googleapis.com"
-    for name in [
-        "cloudapis",
-        "cloudbilling",
-        "cloudresourcemanager",
-        "iam",
-        "iamcredentials",
-        "iap",
-        "logging",
-        "monitoring",
-        "orgpolicy",
-        "serviceusage",
-        "storage",
-        "storage-api",
-        "storage-component",
-    ]
-)
 # service agents with names of their own, https://cloud.google.com/iam/docs/service-agents
 _AGENTS = {
     "appengineflex": "gae-api-prod.google.com",
@@ -136,7 +118,7 @@ def batch_get(call: Call) -> Json:
 def _switch(call: Call, names: list[str], *, on: bool, verb: str) -> Json:
     world, project = call.world, call.project
     _known(names)
-    paid = [n for n in names if n not in _FREE]
+    paid = [n for n in names if n not in catalogue.FREE]
     if on and paid and not project["billing"]:
         raise _no_billing(project, paid)
     already = all(world.enabled(call.project_id, n) for n in names)

@@ -66,6 +66,11 @@ def insert(call: Call) -> Json:
     world, project, name = call.world, _known_project(call), str(call.body.get("name", ""))
     if not name:
         raise errors.GoogleError(400, "Required", reason="required")
+    if not project["billing"]:  # https://github.com/forseti-security/forseti-security/issues/1465
+        message = "The project to be billed has not configured billing."
+        raise errors.GoogleError(
+            403, message, reason="accountDisabled", location_type="header", location="Authorization"
+        )
     check_bucket_name(name)
     taken = world.table("storage.buckets").get(name)
     if taken and taken["projectNumber"] == project["projectNumber"]:
