@@ -57,7 +57,9 @@ class Refusal:
         words = " ".join(str(part) for part in (self.status or "no answer", self.reason or self.rpc_status) if part)
         named = [violation.description for violation in self.violations if violation.description]
         told = " ".join(dict.fromkeys([self.message.strip(), *named]))
-        return f"{told} ({words})"
+        rules = [violation.type for violation in self.violations if violation.type.startswith("constraints/")]
+        unsaid = " ".join(f"[{rule}]" for rule in dict.fromkeys(rules) if rule not in told)
+        return " ".join(filter(None, [told, unsaid, f"({words})"]))
 
 
 def refusal_of(error: BaseException) -> Refusal | None:

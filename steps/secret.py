@@ -25,20 +25,23 @@ def ref(deployment: Deployment) -> Ref:
 
 
 def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:
-    """One secret, kept wherever Google likes."""
-    return {ref(deployment): {"labels": deployment.labels, "replication": {"automatic": {}}}}
+    """One secret, kept in our region like all else: an organization may forbid to keep anything elsewhere."""
+    kept = {"userManaged": {"replicas": [{"location": deployment.region}]}}
+    return {ref(deployment): {"labels": deployment.labels, "replication": kept}}
 
 
 def read(gcp: Gcp, ref: Ref) -> Body | None:
     """The secret's settings, never what it holds."""
     secret = gcp.secrets.get_secret(name=ref)
-    kind = "automatic" if "automatic" in secret.replication else "userManaged"
-    return {"labels": dict(secret.labels), "replication": {kind: {}}}
+    replicas = [{"location": replica.location} for replica in secret.replication.user_managed.replicas]
+    kept: Body = {"userManaged": {"replicas": replicas}} if replicas else {"automatic": {}}
+    return {"labels": dict(secret.labels), "replication": kept}
 
 
 def create(gcp: Gcp, ref: Ref, body: Body) -> None:
     """Make the secret, still empty."""
-    asked: Any = {"parent": _names.parent(ref), "secret_id": _names.parts(ref)["secrets"], "secret": body}
+    secret = {"labels": body["labels"], "replication": {"user_managed": body["replication"]["userManaged"]}}
+    asked: Any = {"parent": _names.parent(ref), "secret_id": _names.parts(ref)["secrets"], "secret": secret}
     gcp.secrets.create_secret(request=asked, retry=None)
 
 

@@ -318,6 +318,17 @@ def test_internal_instances_need_private_google_access(google, app):
     assert "error" not in deploy(app, DEFAULT, "one", network=place | {"subnetworkName": "sub"})
 
 
+def test_instances_with_external_addresses_never_come_where_those_are_forbidden(google, app):
+    """https://docs.cloud.google.com/appengine/docs/flexible/known-issues."""
+    constraint = "compute.vmExternalIpAccess"
+    body = {"name": f"projects/{PROJECT}/policies/{constraint}", "spec": {"rules": [{"denyAll": True}]}}
+    google.discovery("orgpolicy", "v2").projects().policies().create(parent=f"projects/{PROJECT}", body=body).execute()
+    place = {"name": "vpc", "subnetworkName": "sub"}
+
+    assert deploy(app, DEFAULT, "one", network=place)["error"]["code"] == 4
+    assert "error" not in deploy(app, DEFAULT, "one", network=place | {"instanceIpMode": "INTERNAL"})
+
+
 def test_both_accounts_must_be_able_to_pull_the_image(emulator, app, image):
     """Without the application's own it is code 7, without the version's it is code 9; with both it runs."""
     settings = {"deployment": {"container": {"image": image}}, "serviceAccount": RUNNER}

@@ -263,6 +263,17 @@ def test_a_disabled_account_can_do_nothing(accounts, google, emulator):
     assert mine.get(name=NAME).execute() == before
 
 
+def test_an_organization_may_forbid_accounts(accounts, google):
+    """https://cloud.google.com/resource-manager/docs/organization-policy/restricting-service-accounts."""
+    constraint = "iam.disableServiceAccountCreation"
+    body = {"name": f"projects/{PROJECT}/policies/{constraint}", "spec": {"rules": [{"enforce": True}]}}
+    google.discovery("orgpolicy", "v2").projects().policies().create(parent=f"projects/{PROJECT}", body=body).execute()
+    with pytest.raises(HttpError) as caught:
+        accounts.create(name=f"projects/{PROJECT}", body={"accountId": "another"}).execute()
+
+    assert error_of(caught)["status"] == "FAILED_PRECONDITION"
+
+
 def test_an_organization_may_forbid_keys(accounts, google):
     """The constraint is seen beforehand, and enforced."""
     policies = google.discovery("orgpolicy", "v2").projects().policies()

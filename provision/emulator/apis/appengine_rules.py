@@ -12,10 +12,12 @@ from provision.emulator import errors
 from provision.emulator.api import Call, Json
 from provision.emulator.apis import appengine_regions as regions
 from provision.emulator.apis import artifactregistry_images as images
+from provision.emulator.apis import orgpolicy
 from provision.emulator.operations import OperationError
 from provision.emulator.world import World
 
 _ID = re.compile(r"(?!-)[a-z\d-]{1,63}(?<!-)")
+_NEVER_HEALTHY = "Timed out waiting for the app infrastructure to become healthy."
 _PULL = "artifactregistry.repositories.downloadArtifacts"
 _READINESS = {
     "checkInterval": "5s",
@@ -112,6 +114,11 @@ def check_network(world: World, app: Json, network: Json) -> None:
     The rules are those of the API's schema: https://docs.cloud.google.com/appengine/docs/admin-api/reference/rest/v1/
     apps.services.versions#Network. What Google says then is not known.
     """
+    constraint = "compute.vmExternalIpAccess"  # the instances never come: see the flexible environment's known issues,
+    if network.get("instanceIpMode") != "INTERNAL" and orgpolicy.denied(world, app["id"], constraint):
+        raise OperationError(
+            4, _NEVER_HEALTHY, keep=True
+        )  # https://docs.cloud.google.com/appengine/docs/flexible/known-issues
     project, name = app["id"], (network.get("name") or "default").rpartition("/")[2]
     row = world.table("compute.networks").get(f"projects/{project}/global/networks/{name}")
     if row is None:
@@ -129,7 +136,7 @@ def check_network(world: World, app: Json, network: Json) -> None:
     if held is None or held["network"] != row["selfLink"]:
         raise _unplaced(f"The referenced subnetwork resource '{path}' cannot be found.")
     if network.get("instanceIpMode") == "INTERNAL" and not held["privateIpGoogleAccess"]:
-        raise OperationError(4, "Timed out waiting for the app infrastructure to become healthy.", keep=True)
+        raise OperationError(4, _NEVER_HEALTHY, keep=True)
 
 
 def image_of(world: World, app: Json, version: Json) -> Path | None:

@@ -4,6 +4,7 @@ import re
 
 from provision.emulator import errors, iam
 from provision.emulator.api import Call, Json, method
+from provision.emulator.apis import orgpolicy
 from provision.emulator.world import World
 
 ETAG = "MDEwMjE5MjA="  # the same for every account
@@ -60,6 +61,10 @@ def create(call: Call) -> Json:
         message = f"Account ID {account} is not valid. It must match [a-z]([-a-z0-9]*[a-z0-9])."
         raise errors.invalid(message, reason="badRequest")
     email = f"{account}@{project}.iam.gserviceaccount.com"
+    constraint = "iam.disableServiceAccountCreation"
+    if orgpolicy.enforced(call.world, project, constraint):
+        message = "Service account creation is not allowed on this project."
+        raise orgpolicy.violated(constraint, f"projects/{project}", message)
     table = call.world.table("iam.accounts")
     if email in table and not table[email].get("deleted"):
         details = [

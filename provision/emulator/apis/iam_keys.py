@@ -37,12 +37,8 @@ def create(call: Call) -> Json:
     account, world = find(call), call.world
     constraint = "iam.disableServiceAccountKeyCreation"
     if orgpolicy.enforced(world, account["projectId"], constraint):
-        violation = {"type": f"constraints/{constraint}", "subject": name_of(account)}
-        violation["description"] = "Key creation is not allowed on this service account."
-        details: list[Json] = [
-            {"@type": "type.googleapis.com/google.rpc.PreconditionFailure", "violations": [violation]}
-        ]
-        raise errors.failed_precondition("Key creation is not allowed on this service account.", details=details)
+        message = "Key creation is not allowed on this service account."
+        raise orgpolicy.violated(constraint, name_of(account), message)
     if sum(key["keyType"] == "USER_MANAGED" for key in keys.account_keys(world, account["email"])) >= _MOST:
         raise errors.failed_precondition("Precondition check failed.")
     key = keys.new_account_key(world, account["email"], user_managed=True)

@@ -14,6 +14,19 @@ def enforced(world: World, project: str, constraint: str) -> bool:
     return bool(row and any(rule.get("enforce") for rule in row["spec"].get("rules", [])))
 
 
+def denied(world: World, project: str, constraint: str) -> bool:
+    """Whether a constraint that takes a list allows nothing in a project (by ID)."""
+    row = world.table("orgpolicy.policies").get(f"projects/{project}/policies/{constraint}")
+    return bool(row and any(rule.get("denyAll") for rule in row["spec"].get("rules", [])))
+
+
+def violated(constraint: str, subject: str, message: str) -> errors.GoogleError:
+    """400 FAILED_PRECONDITION that names the constraint, as most APIs say it."""
+    violation = {"type": f"constraints/{constraint}", "subject": subject, "description": message}
+    failure: Json = {"@type": "type.googleapis.com/google.rpc.PreconditionFailure", "violations": [violation]}
+    return errors.failed_precondition(message, details=[failure])
+
+
 def _shown(call: Call, row: Json) -> Json:
     return row | {"name": f"projects/{call.number}/policies/{row['name'].rsplit('/', 1)[-1]}"}
 
