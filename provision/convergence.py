@@ -13,7 +13,8 @@ from provision.deeds import Deeds
 from provision.errors import CannotChangeInPlace, DidNotSettle, NameReserved, NotOurs, OperationFailed
 from provision.gcp import TIMEOUT
 from provision.plan import Plan, Row
-from provision.step import Body, Change, Delete, Owner, Ref
+from provision.refusals import refusal_of
+from provision.step import Body, Change, Create, Delete, Owner, Ref
 from state.ledger import Deed, Record
 
 MARK_LOST = (
@@ -55,6 +56,9 @@ class Convergence:
             if not row.once:
                 raise
             raise renewal.Gone(ref) from error
+        except OperationFailed as error:
+            self._tell_more(row, ref, error)
+            raise
 
     def remove(self, row: Row, record: Record) -> None:
         """Take one recorded resource away, when it is ours; its record stays.
@@ -70,6 +74,17 @@ class Convergence:
         what = f"removing {record.ref}"
         self.deeds.patience.with_(what, lambda: self._dismantle(row, record.ref, ours), about=record.ref)
 
+    def _tell_more(self, row: Row, ref: Ref, error: OperationFailed) -> None:
+        """Let the step add what it can find out; that it cannot be found out hides nothing."""
+        if row.told is None:
+            return
+        try:
+            error.add(row.told(self.deeds.gcp, ref, error.operation))
+        except Exception as problem:
+            if (refusal := refusal_of(problem)) is None:
+                raise
+            self.deeds.log.info("nothing.told", step=row.name, ref=ref, why=str(refusal))
+
     def _settle(self, row: Row, ref: Ref, body: Body) -> Body:
         deeds, clock = self.deeds, self.deeds.clock
         record = deeds.known(ref)
@@ -77,6 +92,7 @@ class Convergence:
         declared = body
         deed: Deed | None = None
         acted: list[Change] | None = None
+        create: Create = row.step.create
         since = clock.monotonic()
         for acts in range(ACTS + 1):
             while True:
@@ -103,7 +119,14 @@ class Convergence:
             if acts == ACTS:
                 break
             outcome: dict[str, object] = {"done": deed, "body": applied} if deed else {}
-            deed = self._act(row, ref, body, live, changes or [], outcome)
+            try:
+                deed = self._act(row, ref, body, live, changes or [], outcome, create)
+            except Exception as error:
+                if row.elsewhere is None or create is row.elsewhere or not retry.asks_for_another_way(error):
+                    raise
+                deeds.log.info("resource.refused", step=row.name, ref=ref, why=str(error))
+                create = row.elsewhere
+                continue
             applied, acted, since = compare.merged(applied, body), changes, clock.monotonic()
         raise DidNotSettle(f"{ref} still differs: {'; '.join(map(str, changes or [])) or 'it is not there'}")
 
@@ -162,14 +185,21 @@ class Convergence:
         return step.unmarked(body, self.deeds.journal.ledger.deployment) if record and record.adopted else body
 
     def _act(
-        self, row: Row, ref: Ref, body: Body, live: Body | None, changes: list[Change], outcome: dict[str, object]
+        self,
+        row: Row,
+        ref: Ref,
+        body: Body,
+        live: Body | None,
+        changes: list[Change],
+        outcome: dict[str, object],
+        create: Create,
     ) -> Deed:
         """Make one call; the outcome of the call before it, if there was one, is written down with its intent."""
         deeds, verbs = self.deeds, row.step
         deeds.log.debug("resource.change", step=row.name, ref=ref, changes=[str(change) for change in changes])
         if live is None:
             deed = deeds.deed("create", ref, before=None, after=body)
-            return deeds.make(deed, row, ref, lambda: verbs.create(deeds.gcp, ref, body), outcome)
+            return deeds.make(deed, row, ref, lambda: create(deeds.gcp, ref, body), outcome)
         deed = deeds.deed("update", ref, before=compare.managed(live, body), after=body)
         try:
             return deeds.make(deed, row, ref, lambda: verbs.update(deeds.gcp, ref, body, changes), outcome)

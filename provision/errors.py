@@ -267,10 +267,16 @@ class OperationFailed(ProvisionError):
     """
 
     hint = "Run the same command again; what was done already stays done."
+    operation = ""
+    """Its name, when it is known."""
 
     def __init__(self, message: str, *, code: int | str = "", service: str = "", hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.code, self.service = code, service
+
+    def add(self, told: str) -> None:
+        """Let the message say more."""
+        self.args = (f"{self}\n{told}",)
 
 
 class StillInUse(OperationFailed):

@@ -81,6 +81,7 @@ class Patience:
             self.pause(pause)
             pause = min(pause * 1.5, SLOWEST_POLL)
         if isinstance(end, OperationFailed):
+            end.operation = operation
             raise end
 
     def pause(self, seconds: float) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from provision.deployment import Deployment
 from provision.gcp import Gcp
-from provision.step import Body, Contents, Delete, Owner, Ref, Step
+from provision.step import Body, Contents, Create, Delete, Owner, Ref, Step, Told
 from state.ledger import Ledger, Record
 
 
@@ -29,6 +29,8 @@ class Row:
         awaits: Rows that it waits for by itself at run time: when one fails, its own end is not waited for.
         once: Its name cannot be used a second time: what is gone is made anew under the next id.
         refused: The verb to go on with when the operation of the step's own delete failed.
+        elsewhere: The verb to go on with when the step's own create is not possible where it would be done.
+        told: Tells what to add to the error of an operation that failed.
         kept: Tells, when it is applied, why `down` must keep it; None when it need not.
     """
 
@@ -43,6 +45,8 @@ class Row:
     renews: bool = False
     once: bool = False
     refused: Delete | None = None
+    elsewhere: Create | None = None
+    told: Told | None = None
     kept: Callable[[Deployment], str | None] | None = None
     final: str | None = None
     lies_in: str | None = None
@@ -92,6 +96,8 @@ def row(
     renews: bool = False,
     once: bool = False,
     refused: Delete | None = None,
+    elsewhere: Create | None = None,
+    told: Told | None = None,
     kept: Callable[[Deployment], str | None] | None = None,
     final: str | None = None,
     lies_in: Step | None = None,
@@ -111,6 +117,8 @@ def row(
         renews=renews,
         once=once,
         refused=refused,
+        elsewhere=elsewhere,
+        told=told,
         kept=kept,
         final=final,
         lies_in=_name(within) if within else None,

@@ -4,6 +4,7 @@ A changing call is never repeated by itself: what is repeated is the whole of re
 was lost may have had its effect.
 """
 
+import collections
 import enum
 import re
 from collections.abc import Callable
@@ -38,6 +39,7 @@ class Rule:
         violation: A pattern of the type of a violation.
         ended: A pattern of the API whose operation ended so; no other line is about the end of one.
         patience: Seconds that the same answer is borne with.
+        times: How often it is, at the most; as often as it comes when 0.
         after: What must have been done a moment ago, by us, for patience to make sense: ``enable`` an API, ``grant``
             a role to the account that the answer names, or ``made`` the thing that it is about.
         error: What it becomes when patience ends.
@@ -51,6 +53,7 @@ class Rule:
     violation: str = ""
     ended: str = ""
     patience: float = 0
+    times: int = 0
     after: str = ""
     error: type[errors.ProvisionError] = errors.GoogleRefused
 
@@ -125,6 +128,8 @@ TABLE = (
     Rule(_AGAIN, "it may be there by now", (409,), patience=60),
     Rule(_AGAIN, "it was changed at the same time", (412,), patience=60),
 
+    Rule(Meaning.OTHERWISE, "the project may not build in this region", (400,),
+         message=r"cannot run builds in this region|region.* (restricted|not (allowed|supported))"),
     Rule(_AGAIN, "the resource is not ready", (400,), "resourceNotReady", patience=600),
     Rule(_AGAIN, "another change of the network is under way", (400,), message="peering operation in progress", patience=600),
     Rule(_AGAIN, "another activation is under way", (400,), message="Another activation or deactivation", patience=600),
@@ -140,7 +145,8 @@ TABLE = (
     Rule(_AGAIN, "a grant takes minutes to spread", ended="servicenetworking", reason="^7 ", patience=600, after="grant"),
     Rule(_AGAIN, "a grant takes minutes to spread", ended="cloudbuild", reason="PUSH_NOT_AUTHORIZED|FETCH_SOURCE_FAILED",
          patience=600, after="grant"),
-    Rule(_AGAIN, "Cloud Build had trouble of its own", ended="cloudbuild", reason="INTERNAL_ERROR|LOGGING_FAILURE", patience=60),
+    Rule(_AGAIN, "Cloud Build had trouble of its own", ended="cloudbuild", reason="INTERNAL_ERROR|LOGGING_FAILURE",
+         patience=3600, times=1),
     Rule(Meaning.OTHERWISE, "producers hold on to the connection", ended="servicenetworking", reason="^9 ",
          message="Producer services"),
     Rule(_FINAL, "a quota is used up", ended=".", reason="QUOTA_EXCEEDED|^8 ", error=errors.QuotaExceeded),
@@ -194,6 +200,7 @@ def patiently(
         about: The ref that is worked on, if it is one.
     """
     since: dict[Rule, float] = {}
+    met: collections.Counter[Rule] = collections.Counter()
 
     def worth_repeating(error: BaseException) -> bool:
         refusal = refusal_of(error)
@@ -201,6 +208,9 @@ def patiently(
             return False
         rule = meaning_of(refusal)
         if not rule.patience or not circumstances.explain(rule.after, refusal, about):
+            return False
+        met[rule] += 1
+        if rule.times and met[rule] > rule.times:
             return False
         return seconds() - since.setdefault(rule, seconds()) < rule.patience
 

@@ -116,6 +116,12 @@ class Owner(enum.Enum):
     FOREIGN = "foreign"
 
 
+Create = Callable[[Gcp, Ref, Body], Operation | None]
+"""A creating verb: of what ref names, from what is declared."""
+
+Told = Callable[[Gcp, Ref, Operation], str]
+"""What there is to tell of an operation on what ref names that failed."""
+
 Delete = Callable[[Gcp, Ref, Body, Body], Operation | None]
 """A deleting verb: of what ref names, from what is live and what was applied."""
 

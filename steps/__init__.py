@@ -2,6 +2,7 @@
 
 from provision.plan import Plan, row
 from steps import (
+    _appengine,
     apis,
     app,
     artifact_access,
@@ -63,17 +64,18 @@ PLAN = Plan((
     # One chain: App Engine takes one change at a time, and the door is shut before anything is behind it.
     row(app,               apis, settles=60),
     row(default_service,   app, subnet, project_roles, write_only=("network", "serviceAccount"), renews=True,
-        settles=60),
+        settles=60, told=_appengine.told),
     row(door,              default_service, write_only=("oauth2ClientSecretFile",), settles=60),
 
     row(repository,        apis, kept=repository.kept),
     row(repository_access, repository, service_accounts, app, dies_with=repository),
     row(image,             repository_access, build_access, project_roles,
-        write_only=("build",), keep_older=2, dies_with=repository, kept=repository.kept),
+        write_only=("build",), keep_older=2, dies_with=repository, kept=repository.kept,
+        elsewhere=image.create_elsewhere, told=image.told),
 
     # Not the database: the server waits for it by itself, so that both are made at the same time.
     row(server,            image, door, subnet, secret_version, secret_access, artifact_access,
-        awaits=(sql_instance, sql_database, sql_user), renews=True, settles=60),
+        awaits=(sql_instance, sql_database, sql_user), renews=True, settles=60, told=_appengine.told),
     row(traffic,           server, settles=60),
     row(door_access,       server),
     row(client_rights,     service_accounts, dies_with=service_accounts),

@@ -7,6 +7,7 @@ from typing import Any
 from provision import operations
 from provision.gcp import Gcp
 from provision.step import Body, Operation, Owner, Ref, Stays
+from steps import _logs
 
 MARK = "DEPLOYMENT"
 """The environment variable of a version that says whose it is: versions take no labels."""
@@ -19,6 +20,21 @@ def path(ref: Ref) -> dict[str, str]:
     """The parameters by which the API names the application, service and version of a ref."""
     words = ref.split("/")
     return dict(zip(("appsId", "servicesId", "versionsId"), words[1::2], strict=False))
+
+
+def told(gcp: Gcp, ref: Ref, operation: Operation) -> str:
+    """What a deployment that failed has left: the version's state, if there is one still, and the end of its log."""
+    where = path(ref)
+    of_service, of_version = (f"resource.labels.{label}" for label in ("module_id", "version_id"))
+    log = f'resource.type="gae_app" {of_service}="{where["servicesId"]}" {of_version}="{where["versionsId"]}"'
+    found = service(gcp, where["appsId"], where["servicesId"])
+    version = found.versions.get(where["versionsId"]) if found else None
+    state = "The version was rolled back: it is not there any more."
+    if version is not None:
+        instances = gcp.appengine.apps().services().versions().instances().list(**where).execute()
+        health = [f"{one.get('vmStatus')}, {one.get('vmLiveness')}" for one in instances.get("instances", [])]
+        state = f"The version is {version['servingStatus']}; its instances: {'; '.join(health) or 'none'}."
+    return f"{state}\n{_logs.tail(gcp, log)}"
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,14 @@ from provision.deployment import Deployment
 from provision.errors import BadUsage
 from provision.gcp import Gcp
 from provision.step import Body, Change, FactBook, Operation, Ref, by_parent, no_contents
-from steps import _archive, _bucket, _names, build_bucket, repository, service_accounts
+from steps import _archive, _bucket, _logs, _names, build_bucket, repository, service_accounts
 
 PACKAGE = "server"
 BUILDER = "gcr.io/cloud-builders/docker"
+
+UNRESTRICTED = ("us-central1", "us-west2", "europe-west1", "asia-east1", "australia-southeast1", "southamerica-east1")
+"""Where every project may build; some may nowhere else
+(https://cloud.google.com/build/docs/locations#restricted_regions_for_some_projects)."""
 
 LEAVES: str | None = None
 
@@ -55,6 +59,17 @@ def read(gcp: Gcp, ref: Ref) -> Body | None:
 
 def create(gcp: Gcp, ref: Ref, body: Body) -> Operation | None:
     """Upload the source; when it is there, build and push, unless a build of the same source is under way."""
+    return _create_in(gcp, ref, body, _names.parts(ref)["locations"])
+
+
+def create_elsewhere(gcp: Gcp, ref: Ref, body: Body) -> Operation | None:
+    """The same where the project may build, as near as can be; the image goes into the same repository."""
+    region = _names.parts(ref)["locations"]
+    near = [other for other in UNRESTRICTED if other.partition("-")[0] == region.partition("-")[0]]
+    return _create_in(gcp, ref, body, next(other for other in [*near, *UNRESTRICTED] if other != region))
+
+
+def _create_in(gcp: Gcp, ref: Ref, body: Body, region: str) -> Operation | None:
     source = body["build"]["source"]["storageSource"]
     bucket = gcp.storage.bucket(source["bucket"])
     blob = bucket.get_blob(source["object"])
@@ -66,25 +81,34 @@ def create(gcp: Gcp, ref: Ref, body: Body) -> Operation | None:
         new = bucket.blob(source["object"])
         new.upload_from_string(content, content_type="application/gzip", if_generation_match=0, retry=None)
         return None
-    if running := _running_build(gcp, ref):
+    parent = f"{_names.parent(ref, levels=4)}/locations/{region}"
+    if running := _running_build(gcp, parent, _names.parts(ref)["tags"]):
         return running
     pinned = {"storageSource": {**source, "generation": str(blob.generation)}}
     calls = gcp.cloudbuild.projects().locations().builds()
-    parent = _names.parent(ref, levels=3)
     asked = calls.create(parent=parent, body={**body["build"], "source": pinned})
     return operations.started("cloudbuild", asked.execute())
 
 
-def _running_build(gcp: Gcp, ref: Ref) -> Operation | None:
+def _running_build(gcp: Gcp, parent: str, tag: str) -> Operation | None:
     """The operation of a build whose start was not answered: it is named by the build's id in base64."""
-    parent = _names.parent(ref, levels=3)
     calls = gcp.cloudbuild.projects().locations().builds()
-    found = calls.list(parent=parent, filter=f'tags="{_names.parts(ref)["tags"]}"').execute().get("builds", [])
+    found = calls.list(parent=parent, filter=f'tags="{tag}"').execute().get("builds", [])
     for build in found:
         if build["status"] in {"PENDING", "QUEUED", "WORKING"}:
             name = base64.b64encode(build["id"].encode()).decode()
             return f"//cloudbuild.googleapis.com/{parent}/operations/{name}"
     return None
+
+
+def told(gcp: Gcp, ref: Ref, operation: Operation) -> str:
+    """The end of the log of a build that failed: of the step that did, or of all when it was none of them."""
+    parent, _, name = operation.removeprefix("//cloudbuild.googleapis.com/").partition("/operations/")
+    build = base64.b64decode(name).decode()
+    found = gcp.cloudbuild.projects().locations().builds().get(name=f"{parent}/builds/{build}").execute()
+    failed = [number for number, one in enumerate(found.get("steps", [])) if one.get("status") == "FAILURE"]
+    step = f' labels.build_step:"Step #{failed[0]}"' if failed else ""
+    return _logs.tail(gcp, f'resource.type="build" resource.labels.build_id="{build}"{step}')
 
 
 def update(gcp: Gcp, ref: Ref, body: Body, changes: Sequence[Change]) -> None:

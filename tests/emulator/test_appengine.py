@@ -282,6 +282,18 @@ def test_a_version_that_crashes_tells_its_last_words(emulator, app, monkeypatch)
     assert "error" not in deploy(app, DEFAULT, "one")
 
 
+def test_the_log_of_a_deployment_that_was_rolled_back_is_kept(emulator, app, google, monkeypatch):
+    """The version is gone, its log is not (https://cloud.google.com/logging/docs/routing/overview#logs-retention)."""
+    machines = emulator.world.machines
+    monkeypatch.setattr(machines, "version_health", lambda *_names: "failed")
+    monkeypatch.setattr(machines, "version_log", lambda *_names: ["ModuleNotFoundError: no module named mlflow"])
+    deploy(app, DEFAULT, "one")
+    wanted = {"resourceNames": [f"projects/{PROJECT}"], "filter": 'resource.labels.version_id="one"'}
+    entries = google.discovery("logging", "v2").entries().list(body=wanted).execute()["entries"]
+
+    assert [entry["textPayload"] for entry in entries] == ["ModuleNotFoundError: no module named mlflow"]
+
+
 def test_an_image_that_cannot_be_run_fails_the_deployment(emulator, app, monkeypatch):
     """The machine's own words are in the error."""
 

@@ -160,6 +160,9 @@ ANSWERS = {
         legacy(412, "conditionNotMet", "Supplied fingerprint does not match current metadata fingerprint."), AGAIN, 60, "",
         errors.GoogleRefused,
         "https://github.com/hashicorp/terraform-provider-google/blob/main/google/transport/error_retry_predicates.go"),
+    "a region without builds": (
+        platform(400, "FAILED_PRECONDITION", "failed precondition: due to quota restrictions, cannot run builds in this region."),
+        OTHERWISE, 0, "", errors.GoogleRefused, "https://github.com/google-github-actions/deploy-cloudrun/issues/480"),
     "whatever else": (
         platform(400, "INVALID_ARGUMENT", "Request contains an invalid argument."), FINAL, 0, "", errors.GoogleRefused,
         "https://cloud.google.com/apis/design/errors"),

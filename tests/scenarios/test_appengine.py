@@ -63,9 +63,22 @@ def test_07_the_image_may_not_be_pulled_yet(rehearsal, code):
 
 
 def test_07_the_image_may_not_be_pulled_at_all(rehearsal):
-    """Patience ends, and the error is Google's."""
+    """Patience ends, and the error is Google's, with what the last version has left."""
     rehearsal.plays("deployment-ends", code=7, service="mlflow", times=1000)
-    with pytest.raises(OperationFailed, match="must have permissions on the image"):
+    with pytest.raises(OperationFailed, match="must have permissions on the image") as told:
         rehearsal.up()
 
+    assert "The version was rolled back: it is not there any more." in str(told.value)
+    assert "The last lines of its log:\n  Listening at: http://0.0.0.0:8080\n  Worker failed" in str(told.value)
     assert rehearsal.place.clock.monotonic() < 900
+
+
+def test_07_a_deployment_fails_again_and_again(rehearsal):
+    """Once more is enough; the version that code 13 leaves behind is told as it is."""
+    rehearsal.plays("deployment-ends", code=13, service="mlflow", times=1000)
+    with pytest.raises(OperationFailed, match="An internal error occurred during deployment") as told:
+        rehearsal.up()
+
+    assert rehearsal.called("appengine.apps.services.versions.create") == [200] * 3  # one of them is the placeholder
+    assert "The version is SERVING; its instances: RUNNING, HEALTHY" in str(told.value)
+    assert "Worker failed to boot." in str(told.value)

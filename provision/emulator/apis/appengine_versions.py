@@ -10,6 +10,7 @@ from provision.emulator.api import Call, Json, method
 from provision.emulator.apis import appengine_apps as apps
 from provision.emulator.apis import appengine_rules as rules
 from provision.emulator.apis import appengine_services as services
+from provision.emulator.apis import logging
 from provision.emulator.machines.failure import MachineError
 from provision.emulator.operations import NOT_YET, NotYet, OperationError
 from provision.emulator.world import World
@@ -79,7 +80,7 @@ def created(world: World, operation: Json) -> Json | NotYet:
         if not _is_up(world, operation, row):
             return NOT_YET
     except OperationError:
-        _clear_away(world, path)
+        clear_away(world, path)
         apps.ended(world, operation)
         raise
     service = path.partition("/versions/")[0]
@@ -166,7 +167,8 @@ def delete(call: Call) -> Json:
 
 @operations.finish("appengine.apps.services.versions.delete")
 def deleted(world: World, operation: Json) -> Json:
-    """The version is gone."""
+    """The version is gone; what it logged is not."""
+    logging.keep(world, *_names(operation["target"]))
     world.machines.version_stop(*_names(operation["target"]))
     world.table(TABLE).pop(operation["target"], None)
     apps.ended(world, operation)
@@ -234,8 +236,9 @@ def _is_up(world: World, operation: Json, row: Json) -> bool:
     return health == "healthy"
 
 
-def _clear_away(world: World, path: str) -> None:
-    """Roll a failed deployment back: its machine is stopped and the version is not there."""
+def clear_away(world: World, path: str) -> None:
+    """Roll a failed deployment back: its machine is stopped and the version is not there; what it logged is."""
+    logging.keep(world, *_names(path))
     world.machines.version_stop(*_names(path))
     world.table(TABLE).pop(path, None)
 

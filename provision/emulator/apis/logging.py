@@ -4,6 +4,8 @@ from provision.emulator import errors, filters
 from provision.emulator.api import Call, Json, method
 from provision.emulator.world import World
 
+_STDOUT = "appengine.googleapis.com/stdout"
+
 
 def record(world: World, project: str, log: str, resource: Json, payload: Json, severity: str = "DEFAULT") -> Json:
     """Write one entry: for API files whose services log, as Cloud Build does.
@@ -81,19 +83,32 @@ def list_entries(call: Call) -> Json:
     return call.page(rows, "entries", 50)
 
 
+def keep(world: World, project: str, service: str, version: str) -> None:
+    """Write down what a version has logged, before it is gone: Cloud Logging keeps it for a month.
+
+    https://cloud.google.com/logging/docs/routing/overview#logs-retention
+    """
+    for line in world.machines.version_log(project, service, version):
+        record(world, project, _STDOUT, _of_version(project, service, version), {"textPayload": line})
+
+
 def _machines(world: World, project: str) -> list[Json]:
     """What the servers behind App Engine wrote, which the machines keep."""
     rows: list[Json] = []
     for name, _ in world.table("appengine.versions").under(f"apps/{project}/"):
         service, version = name.split("/")[3], name.split("/")[5]
-        labels = {"project_id": project, "module_id": service, "version_id": version}
         for number, line in enumerate(world.machines.version_log(project, service, version)):
             entry: Json = {
                 "insertId": f"{version}-{number:08d}",
-                "logName": f"projects/{project}/logs/appengine.googleapis.com%2Fstdout",
-                "resource": {"type": "gae_app", "labels": labels},
+                "logName": f"projects/{project}/logs/{_STDOUT.replace('/', '%2F')}",
+                "resource": _of_version(project, service, version),
                 "timestamp": world.timestamp(9),
                 "textPayload": line,
             }
             rows.append(entry)
     return rows
+
+
+def _of_version(project: str, service: str, version: str) -> Json:
+    labels = {"project_id": project, "module_id": service, "version_id": version}
+    return {"type": "gae_app", "labels": labels}

@@ -5,6 +5,9 @@ from typing import Any
 from provision.emulator import errors
 from provision.emulator.api import Call
 from provision.emulator.apis import appengine_apps as apps
+from provision.emulator.apis import appengine_services as services
+from provision.emulator.apis import appengine_versions as versions
+from provision.emulator.apis import logging
 from provision.emulator.operations import OperationError
 from provision.emulator.scenarios import Answer, GoOn, Playing, ending, habit, scenario
 from provision.emulator.world import World
@@ -26,6 +29,9 @@ ENDS = {
     13: "An internal error occurred during deployment. You may need to delete this version manually.",
 }  # fmt: skip
 """What a deployment says in the end, by google.rpc code."""
+
+WORDS = ("Listening at: http://0.0.0.0:8080", "Worker failed to boot.")
+"""What such a version has written until then."""
 
 
 @scenario("app-account-unknown", 6, RETRYABLE, seconds=60.0)
@@ -96,10 +102,18 @@ def fails(world: World, operation: Json, playing: Playing) -> None:
     service = operation["target"].split("/")[3]
     if playing["service"] not in ("", service) or not playing.again():
         return
-    row = world.table("appengine.versions").get(operation["target"], {})
+    row = world.table(versions.TABLE).get(operation["target"], {})
     image = row.get("deployment", {}).get("container", {}).get("image", "")
+    _, app, _, _, _, version = operation["target"].split("/")
+    labels = {"project_id": app, "module_id": service, "version_id": version}
+    for line in WORDS:
+        logging.record(
+            world, app, "appengine.googleapis.com/stdout", {"type": "gae_app", "labels": labels}, {"textPayload": line}
+        )
     if playing["code"] != 13:
-        world.table("appengine.versions").pop(operation["target"], None)
+        versions.clear_away(world, operation["target"])
+    elif (path := operation["target"].partition("/versions/")[0]) not in world.table(services.TABLE):
+        services.make(world, path, version)
     raise OperationError(playing["code"], ENDS[playing["code"]].format(image=image), keep=True)
 
 
