@@ -2,7 +2,6 @@
 
 import difflib
 import ipaddress
-import math
 import re
 import reprlib
 import stat
@@ -13,6 +12,7 @@ from typing import Annotated, Any, Self, TypeVar
 
 import pydantic
 
+from provision import tiers
 from provision.errors import BadConfig
 
 REGIONS = (
@@ -23,11 +23,9 @@ REGIONS = (
 )  # fmt: skip
 """Regions that have App Engine flexible (https://cloud.google.com/appengine/docs/flexible/locations)."""
 
-MAX_CONNECTIONS = {"db-f1-micro": 25, "db-g1-small": 50}
-"""By shared-core tier, the default of max_connections (https://cloud.google.com/sql/docs/postgres/flags)."""
-
-MEMORY_CONNECTIONS = ((3.75, 100), (6, 200), (7.5, 400), (15, 500), (30, 600), (60, 800), (120, 1000))
-"""The same for the other tiers: below so many GiB of memory the next lower figure holds (same page)."""
+LONGEST_HOST = 63
+"""Characters that a service with its project may have, or nothing on the internet takes the certificate
+(https://docs.cloud.google.com/appengine/docs/flexible/reference/app-yaml)."""
 
 CONNECTIONS_KEPT_FREE = 5
 """Connections that PostgreSQL keeps for superusers, and two for a person who looks in."""
@@ -116,25 +114,14 @@ class Database(Section):
     @pydantic.field_validator("tier")
     @classmethod
     def _a_machine_that_exists(cls, tier: str) -> str:
-        # https://cloud.google.com/sql/docs/postgres/instance-settings
-        if tier in MAX_CONNECTIONS:
-            return tier
-        cores, megabytes = map(int, tier.split("-")[2:])
-        if cores != 1 and (not 2 <= cores <= 96 or cores % 2):
-            raise ValueError("a custom machine has 1 core, or an even number up to 96")
-        least = max(3840, math.ceil(cores * 0.9 * 1024 / 256) * 256)
-        most = int(cores * 6.5 * 1024)
-        if not least <= megabytes <= most or megabytes % 256:
-            raise ValueError(f"a machine with {cores} cores has {least} to {most} MB of memory, in steps of 256")
+        if why := tiers.why_not(tier):
+            raise ValueError(why)
         return tier
 
     @property
     def max_connections(self) -> int:
         """How many connections the tier gives by default."""
-        if self.tier in MAX_CONNECTIONS:
-            return MAX_CONNECTIONS[self.tier]
-        gib = int(self.tier.rsplit("-", 1)[1]) / 1024
-        return max((count for least, count in MEMORY_CONNECTIONS if gib >= least), default=50)
+        return tiers.connections(self.tier)
 
 
 class Server(Section):
@@ -228,6 +215,16 @@ class Config(Whose):
         return region
 
     @pydantic.model_validator(mode="after")
+    def _a_host_name_that_there_can_be(self) -> Self:
+        host = f"{self.server.service}-dot-{self.project}"
+        if self.server.service and self.server.service != "default" and len(host) > LONGEST_HOST:
+            raise ValueError(
+                f"server.service = {_value(self.server.service)} is {len(host) - LONGEST_HOST} characters too long for "
+                f"this project: {host} is a part of the server's address and may have {LONGEST_HOST}"
+            )
+        return self
+
+    @pydantic.model_validator(mode="after")
     def _connections_that_the_tier_has(self) -> Self:
         room = self.database.max_connections - CONNECTIONS_KEPT_FREE
         need = self.server.connections
@@ -235,7 +232,7 @@ class Config(Whose):
             raise ValueError(
                 f"{self.server.instances} instances with {self.server.workers} workers may open {need} connections "
                 f"while a deployment overlaps the old version, and database.tier {self.database.tier} leaves {room}; "
-                f"the smallest tier that fits is {_smallest_tier(need)}"
+                f"the smallest tier that fits is {tiers.smallest(need + CONNECTIONS_KEPT_FREE)}"
             )
         return self
 
@@ -379,16 +376,3 @@ def _value(value: object) -> str:
         return _SHORT.repr(value)
     except ValueError:
         return "a number of thousands of digits"
-
-
-def _smallest_tier(connections: int) -> str:
-    need = connections + CONNECTIONS_KEPT_FREE
-    for tier, count in sorted(MAX_CONNECTIONS.items(), key=lambda item: item[1]):
-        if count >= need:
-            return tier
-    for gib, count in MEMORY_CONNECTIONS:
-        if count >= need:
-            # A custom tier gives at most 6.5 GiB of memory to a core, and an even number of cores above one.
-            cores = math.ceil(gib / 6.5)
-            return f"db-custom-{cores if cores == 1 else cores + cores % 2}-{int(gib * 1024)}"
-    return "none: lower server.instances or server.workers"

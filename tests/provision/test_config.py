@@ -2,9 +2,11 @@
 
 import pytest
 
-from provision import config
+from provision import tiers
 from provision.config import REGIONS, load, parse
 from provision.errors import BadConfig
+
+LONGEST_PROJECT = "p" + "0" * 29
 
 BAD = [
     pytest.param("", "project is missing", id="nothing at all"),
@@ -20,6 +22,7 @@ BAD = [
     pytest.param('project = "my-project"\n[door]\nclient_id = "1.apps.googleusercontent.com"', "a custom client needs both", id="a client without its secret"),
     pytest.param('project = "my-project"\n[server]\nworkers = 2', "the smallest tier that fits is db-g1-small", id="more connections than the tier has"),
     pytest.param('project = "my-project"\n[server]\nworkers = 16\ninstances = 20', "none: lower server.instances", id="more connections than any tier has"),
+    pytest.param(f'project = "{LONGEST_PROJECT}"\n[server]\nservice = "{"a" * 29}"', "is 1 characters too long for this project", id="a service that makes the host name too long"),
     pytest.param("project = ", "is not valid TOML", id="no TOML"),
     pytest.param("a = " + "[" * 5000 + "]" * 5000, "nested too deeply", id="brackets without end"),
     pytest.param(".".join(["a"] * 3000) + " = 1", "a is not a setting", id="a key of three thousand parts"),
@@ -152,7 +155,7 @@ def test_a_machine_that_does_not_exist(tier, words):
 @pytest.mark.parametrize("need", [40, 90, 190, 390, 490, 590, 790, 990])
 def test_the_tier_that_is_named_exists(need):
     """Whoever takes the advice is not refused again."""
-    assert config.Database(tier=config._smallest_tier(need)).max_connections >= need
+    assert tiers.connections(tiers.smallest(need)) >= need
 
 
 @pytest.mark.parametrize(

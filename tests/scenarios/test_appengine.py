@@ -2,7 +2,11 @@
 
 import pytest
 
-from provision.errors import ApplicationDisabled, OperationFailed, WrongRegion
+from provision.config import check
+from provision.deployment import Deployment
+from provision.errors import ApplicationDisabled, BadConfig, OperationFailed, WrongRegion
+
+LONGEST_PROJECT = "p" + "0" * 29
 
 
 def test_06_googles_own_account_of_a_new_application_is_not_found(rehearsal, calm):
@@ -39,6 +43,30 @@ def test_06_the_application_is_switched_off(rehearsal):
         rehearsal.up()
 
     assert "gcloud app update --serving-status=SERVING" in told.value.hint
+
+
+HOSTS = [
+    pytest.param({"server": {"service": "m" * 28}}, id="63 characters"),
+    pytest.param({"server": {"service": "default"}}, id="the default service, which is not in the address"),
+    pytest.param({"env": "e" * 12}, id="the longest environment"),
+]
+
+
+@pytest.mark.parametrize("settings", HOSTS)
+def test_06_a_host_name_that_there_can_be(settings):
+    """No certificate is for more than 63 characters before the first dot."""
+    config = check({"project": LONGEST_PROJECT, **settings}, "provision.toml")
+    service = Deployment(config, id="abc", salt="abc", project_number="1").service
+
+    assert service == "default" or len(f"{service}-dot-{LONGEST_PROJECT}") <= 63
+
+
+def test_06_a_host_name_of_64_characters(rehearsal):
+    """It is told with the setting, before anything is touched."""
+    with pytest.raises(BadConfig, match=f"{'m' * 29}-dot-{LONGEST_PROJECT} is a part of the server's address"):
+        check({"project": LONGEST_PROJECT, "server": {"service": "m" * 29}}, "provision.toml")
+
+    assert rehearsal.calls.all() == []
 
 
 @pytest.mark.parametrize("service", ["mlflow", "default"])
