@@ -1,8 +1,9 @@
 """What must be there before a ledger can be opened: the project, two APIs, and a bucket of our own."""
 
 import contextlib
+import functools
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -43,31 +44,45 @@ def find_project(gcp: Gcp, clock: Clock, *, may_change: bool) -> Project:
     """
 
     def ask() -> Project:
-        try:
+        with _unseen(gcp.project):
             found = gcp.projects.get_project(name=f"projects/{gcp.project}", retry=None)
-        except Exception as error:
-            refusal = refusal_of(error)
-            if refusal is None or refusal.status not in {403, 404} or retry.is_off(error):
-                raise
-            # Google does not tell a missing project from one that the caller may not see.
-            raise errors.ProjectNotUsable(
-                f"Project {gcp.project} does not exist, or you may not see it: {refusal}"
-            ) from error
         if found.state.name != "ACTIVE":
-            raise errors.ProjectNotUsable(f"Project {gcp.project} is in state {found.state.name}.")
+            raise errors.ProjectNotUsable(
+                f"Project {gcp.project} is in state {found.state.name}: whatever is in it is gone in some weeks.",
+                hint=f"Bring it back with gcloud projects undelete {gcp.project}, or use another project.",
+            )
         return Project(gcp.project, found.name.removeprefix("projects/"))
 
     def ask_its_services() -> Project:
         name = f"projects/{gcp.project}/services/{RESOURCE_MANAGER}"
-        found = gcp.serviceusage.services().get(name=name).execute()["name"]
+        try:
+            with _unseen(gcp.project):
+                found = gcp.serviceusage.services().get(name=name).execute()["name"]
+        except Exception as error:
+            if retry.is_off(error):  # so it is another project that was asked
+                raise errors.QuotaProjectMissing(f"Looking for project {gcp.project}: {refusal_of(error)}") from error
+            raise
         return Project(gcp.project, found.split("/")[1])
 
     try:
-        return _with_api(gcp, clock, RESOURCE_MANAGER, ask, may_change=may_change)
+        return _with_api(gcp, clock, RESOURCE_MANAGER, ask, may_change=False)
     except errors.ApiDisabled:
-        if may_change:
+        project = Patience(gcp, clock).with_(f"looking for project {gcp.project}", ask_its_services)
+    if not may_change:
+        return project
+    return _with_api(gcp, clock, RESOURCE_MANAGER, ask, may_change=True, number=project.number)
+
+
+@contextlib.contextmanager
+def _unseen(project: str) -> Iterator[None]:
+    """Google does not tell a missing project from one that the caller may not see."""
+    try:
+        yield
+    except Exception as error:
+        refusal = refusal_of(error)
+        if refusal is None or refusal.status not in {403, 404} or retry.is_off(error):
             raise
-        return Patience(gcp, clock).with_(f"looking for project {gcp.project}", ask_its_services)
+        raise errors.ProjectNotUsable(f"Project {project} does not exist, or you may not see it: {refusal}") from error
 
 
 def state_bucket(project: Project) -> str:
@@ -91,7 +106,8 @@ def own_store(gcp: Gcp, clock: Clock, project: Project, *, env: str, make_in: st
     """
     name = state_bucket(project)
     try:
-        _with_api(gcp, clock, STORAGE, lambda: _own_bucket(gcp, project, name, make_in), may_change=make_in is not None)
+        look = functools.partial(_own_bucket, gcp, project, name, make_in)
+        _with_api(gcp, clock, STORAGE, look, may_change=make_in is not None, number=project.number)
     except errors.ApiDisabled as error:
         if make_in is not None:
             raise
@@ -203,15 +219,15 @@ def _make_bucket(gcp: Gcp, name: str, region: str) -> None:
     gcp.storage.create_bucket(bucket, location=region, retry=None, timeout=20)
 
 
-def _with_api(gcp: Gcp, clock: Clock, service: str, act: Callable[[], T], *, may_change: bool) -> T:
-    """Do something with an API, switching it on once when it answers that it is off."""
-    patience = Patience(gcp, clock, Circumstances(now=clock.now))
+def _with_api(gcp: Gcp, clock: Clock, service: str, act: Callable[[], T], *, may_change: bool, number: str = "") -> T:
+    """Do something with an API, switching it on once when it answers that it is off in the project of this number."""
+    patience = Patience(gcp, clock, Circumstances(number, now=clock.now))
 
     def attempt() -> T:
         try:
             return act()
         except Exception as error:
-            if may_change and not patience.circumstances.enabled and retry.is_off_here(error):
+            if may_change and not patience.circumstances.enabled and retry.is_off_here(error, number):
                 structlog.get_logger().info("api.enabled", service=service)
                 answer = gcp.serviceusage.services().enable(name=f"projects/{gcp.project}/services/{service}", body={})
                 if operation := operations.started("serviceusage", answer.execute()):
