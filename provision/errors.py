@@ -134,6 +134,16 @@ class PolicyForbids(ProvisionError):
     hint = "Change the setting that Google names, or let an administrator of the organization allow it for the project."
 
 
+class NamesTheDeleted(ProvisionError):
+    """A policy names an account that was deleted, not one of ours, and Google does not take the policy back."""
+
+    exit_code = 5
+    hint = (
+        "Take the member that Google names out of the policy (gcloud projects remove-iam-policy-binding PROJECT"
+        " --member=MEMBER --role=ROLE), then run the same command again."
+    )
+
+
 class NameTaken(ProvisionError):
     """A name that is Google-wide belongs to somebody else."""
 

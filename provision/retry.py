@@ -134,6 +134,7 @@ TABLE = (
     Rule(_AGAIN, "another change of the network is under way", (400,), message="peering operation in progress", patience=600),
     Rule(_AGAIN, "another activation is under way", (400,), message="Another activation or deactivation", patience=600),
     Rule(_AGAIN, "it is still in use", (400,), "resourceInUseByAnotherResource", patience=300, error=errors.StillInUse),
+    Rule(_FINAL, "the policy names an account that was deleted", (400,), message="deleted:[a-z]+:", error=errors.NamesTheDeleted),
     Rule(_AGAIN, "the account is new and not known everywhere yet", (400,), message="service account .* does not exist", patience=150),
     Rule(_AGAIN, "the etag was overtaken", (400,), "FAILED_PRECONDITION", "etag", patience=60),
     Rule(_AGAIN, "the fingerprint was overtaken", (400,), message="fingerprint", patience=60),

@@ -116,8 +116,13 @@ def update(call: Call) -> Json:
 @method("iam.projects.serviceAccounts.delete", permission="iam.serviceAccounts.delete", resource=resource)
 def delete(call: Call) -> Json:
     """Delete an account; bindings that name it go on to name a deleted one, and for 30 days it can be brought back."""
-    row = find(call)
-    world, email = call.world, row["email"]
+    deleted(call.world, find(call))
+    return {}
+
+
+def deleted(world: World, row: Json) -> None:
+    """What becomes of an account that is deleted."""
+    email = row["email"]
     world.table("iam.accounts")[email] = row | {"deleted": True}
     world.table("iam.deleted")[row["uniqueId"]] = row
     keys = world.table("iam.keys")
@@ -125,7 +130,6 @@ def delete(call: Call) -> Json:
         del keys[key]
     iam.drop_policies(world, name_of(row))
     _rename(world, f"serviceAccount:{email}", f"deleted:serviceAccount:{email}?uid={row['uniqueId']}")
-    return {}
 
 
 @method("iam.projects.serviceAccounts.undelete", permission="iam.serviceAccounts.undelete", resource=_project)

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from provision.emulator import errors
+from provision.emulator import errors, iam
 from provision.emulator.api import Call
+from provision.emulator.apis import iam as accounts
 from provision.emulator.scenarios import Answer, GoOn, Playing, habit, scenario
 from provision.emulator.world import World
 
@@ -51,4 +52,46 @@ def refused(call: Call, playing: Playing, go_on: GoOn) -> Answer:
     for email, since in playing.row.get("made", {}).items():
         if f"serviceAccount:{email}" in text and playing.lasts(since):
             raise errors.invalid(f"Service account {email} does not exist.")
+    return go_on()
+
+
+@scenario(
+    "account-remade",
+    19,
+    "https://cloud.google.com/knowledge/kb/permission-denied-on-deleted-and-recreated-service-account-000004665",
+    account="server",
+)
+def account_remade(world: World, options: Json) -> None:
+    """An account was deleted and made again under its address: it is another one, and has none of the roles of the old."""
+    for email, row in world.table("iam.accounts").items():
+        if email.partition("@")[0].endswith(options["account"]) and not row.get("deleted"):
+            accounts.deleted(world, row)
+            world.table("iam.accounts")[email] = row | {"uniqueId": world.number(21)}
+
+
+@scenario(
+    "deleted-members",
+    19,
+    "https://cloud.google.com/iam/docs/service-accounts-delete-undelete",
+    refused=1,
+)
+def deleted_members(world: World, options: Json) -> None:
+    """A policy names somebody else's account that was deleted; whether Google takes such a policy back (0) is not known."""
+    del options
+    for project in world.projects:
+        policy = iam.policy_of(world, f"projects/{project}")
+        named = {
+            "role": "roles/viewer",
+            "members": [f"deleted:serviceAccount:old@{project}.iam.gserviceaccount.com?uid=1"],
+        }
+        iam.put_policy(world, f"projects/{project}", policy | {"bindings": [*policy.get("bindings", []), named]})
+
+
+@habit("*.setIamPolicy", of="deleted-members")
+def not_taken_back(call: Call, playing: Playing, go_on: GoOn) -> Answer:
+    """It is refused whole."""
+    sent = (call.body.get("policy") or call.body).get("bindings", [])
+    gone = [member for binding in sent for member in binding["members"] if member.startswith("deleted:")]
+    if playing["refused"] and gone:
+        raise errors.invalid(f"Invalid service account ({gone[0]}).", reason="badRequest")
     return go_on()
