@@ -174,6 +174,15 @@ class NotSignedIn(ProvisionError):
     )
 
 
+class NeedsAnAccount(ProvisionError):
+    """The credentials are of an outside identity, which can neither sign for the clients' account nor pass the door."""
+
+    hint = (
+        "Let it act as a service account: give it roles/iam.workloadIdentityUser on one, and make the file of"
+        " credentials with gcloud iam workload-identity-pools create-cred-config PROVIDER --service-account=EMAIL."
+    )
+
+
 class QuotaExceeded(ProvisionError):
     """A quota of the project is used up; waiting would not help."""
 

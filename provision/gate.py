@@ -4,6 +4,7 @@ from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import google.auth.credentials
+from google.auth import external_account
 
 
 class GatedCredentials(google.auth.credentials.Credentials):
@@ -50,6 +51,14 @@ class GatedCredentials(google.auth.credentials.Credentials):
     def valid(self) -> bool:
         """Whether the inner token can be used."""
         return bool(self._inner.valid)
+
+    @property
+    def without_account(self) -> bool:
+        """Whether an outside identity acts as itself, and not as one of Google's accounts.
+
+        https://cloud.google.com/iam/docs/workload-identity-federation#access_management
+        """
+        return isinstance(self._inner, external_account.Credentials) and not self._inner.service_account_email
 
     @property
     def universe_domain(self) -> str:

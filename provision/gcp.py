@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from google.cloud import iam_credentials_v1, resourcemanager_v3, secretmanager_v1
     from google.cloud.storage import Client as StorageClient
 
+    from provision.gate import GatedCredentials
+
 TIMEOUT = 25.0
 """Seconds that one request may take; the lease is renewed so early that it outlasts one."""
 
@@ -63,7 +65,7 @@ class Gcp:
         self._lock = threading.RLock()
 
     @functools.cached_property
-    def credentials(self) -> "google.auth.credentials.Credentials":
+    def credentials(self) -> "GatedCredentials":
         """The credentials of every client, behind the gate."""
         import google.auth
 

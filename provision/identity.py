@@ -4,6 +4,7 @@ import json
 import time
 
 from provision.clock import Clock
+from provision.errors import NeedsAnAccount
 from provision.gcp import TIMEOUT, Gcp
 from provision.patience import Patience
 
@@ -20,17 +21,21 @@ def runner(gcp: Gcp, clock: Clock) -> str:
     """The IAM member whose credentials are in use, such as ``user:ada@example.com``; empty when Google does not say.
 
     Raises:
+        NeedsAnAccount: It is an identity from outside of Google, without an account that it acts as.
+        NotSignedIn: The credentials are not accepted, or not any more.
         NoAnswer: Google could not be asked.
     """
     import google.auth.transport.requests
     import requests
 
+    if gcp.credentials.without_account:
+        raise NeedsAnAccount("The credentials are those of a workload identity that acts as itself.")
     url = f"{gcp.emulator}/oauth2.googleapis.com/tokeninfo" if gcp.emulator else TOKENINFO
 
     def ask() -> str:
         credentials = gcp.credentials
         if not credentials.valid:
-            credentials.refresh(google.auth.transport.requests.Request())  # type: ignore[no-untyped-call]  # google-auth
+            credentials.refresh(google.auth.transport.requests.Request())
         answer = requests.post(url, data={"access_token": credentials.token}, timeout=TIMEOUT)
         if answer.status_code in _BUSY:
             answer.raise_for_status()

@@ -3,7 +3,7 @@
 import errno
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from provision import errors
 
@@ -80,6 +80,8 @@ def refusal_of(error: BaseException) -> Refusal | None:
             content = getattr(response, "content", b"") if response is not None else b""
             found = _of_json(int(error.code or 0), content)
             return found if found.message else Refusal(found.status, found.reason, found.rpc_status, str(error.message))
+        case google.auth.exceptions.RefreshError():
+            return _of_refresh(error)
         case google.auth.exceptions.TransportError() | google.api_core.exceptions.RetryError():
             return Refusal(0, message=str(error))
         case requests.RequestException() | httplib2.HttpLib2Error():
@@ -92,6 +94,15 @@ def refusal_of(error: BaseException) -> Refusal | None:
 def is_of_this_machine(error: OSError) -> bool:
     """Whether a file is the trouble, and not the network: waiting mends neither a missing right nor a full disk."""
     return error.filename is not None or error.errno in _FULL
+
+
+def _of_refresh(error: BaseException) -> Refusal:
+    """A token could not be had: an account that was to be impersonated says why as every API does."""
+    body = error.args[1] if len(error.args) > 1 else ""
+    found = _of_json(0, body if isinstance(body, str) else "")
+    if found.status:
+        return replace(found, message=f"{error.args[0]}: {found.message}")
+    return Refusal(503 if getattr(error, "retryable", False) else 401, message=str(error.args[0]) if error.args else "")
 
 
 def _of_json(status: int, content: bytes | str) -> Refusal:
@@ -113,6 +124,7 @@ def _of_json(status: int, content: bytes | str) -> Refusal:
     message = str(body.get("message", ""))
     if not consumer and (named := _PROJECT_NAMED.search(message)):
         consumer = f"projects/{named[1]}"
+    status = status or int(body.get("code") or 0)
     return Refusal(status, reason, str(body.get("status", "")), message, consumer, tuple(violations))
 
 

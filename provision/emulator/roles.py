@@ -72,6 +72,12 @@ ROLES: dict[str, tuple[str, ...]] = {
         "iam.serviceAccounts.get",
         "iam.serviceAccounts.list",
     ),
+    "roles/iam.workloadIdentityUser": (
+        "iam.serviceAccounts.get",
+        "iam.serviceAccounts.getAccessToken",
+        "iam.serviceAccounts.getOpenIdToken",
+        "iam.serviceAccounts.list",
+    ),
     "roles/iap.httpsResourceAccessor": ("iap.webServiceVersions.accessViaIAP",),
     "roles/iap.admin": ("iap.*.getIamPolicy", "iap.*.setIamPolicy", "iap.*Settings*"),
     "roles/logging.logWriter": ("logging.logEntries.create", "logging.logEntries.route"),

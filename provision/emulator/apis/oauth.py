@@ -7,6 +7,7 @@ https://cloud.google.com/iam/docs/reference/sts/rest/v1/TopLevel/token.
 from provision.emulator import errors, keys, tokens
 from provision.emulator.api import Call, Json, Reply, endpoint, method
 from provision.emulator.apis.iamcredentials import id_token
+from provision.emulator.clock import parse
 
 _JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -125,10 +126,13 @@ def token_info(call: Call) -> Json | Reply:
     """Whose an access token is; asked by query, or by a form, which keeps the token out of logs of addresses."""
     text = str(call.params.get("access_token") or call.body.get("access_token") or "")
     row = call.world.table("tokens").get(text)
-    if row is None and text != call.world.token:
+    if text != call.world.token and (row is None or parse(row["expires"]) <= call.now):
         return _refused("invalid_token", "Invalid Value")
-    email = str(row["member"] if row else call.world.owner).partition(":")[2]
-    return {"email": email, "email_verified": "true", "scope": "https://www.googleapis.com/auth/cloud-platform"}
+    member = str(row["member"] if row else call.world.owner)
+    told = {"scope": "https://www.googleapis.com/auth/cloud-platform"}
+    if member.startswith("principal:"):  # an outside identity has no address
+        return told
+    return {"email": member.partition(":")[2], "email_verified": "true"} | told
 
 
 @endpoint("oauth2.userinfo", "GET", "www.googleapis.com/oauth2/v3/userinfo")

@@ -62,7 +62,7 @@ def refused(call: Call, playing: Playing, go_on: GoOn) -> Answer:
     account="server",
 )
 def account_remade(world: World, options: Json) -> None:
-    """An account was deleted and made again under its address: it is another one, and has none of the roles of the old."""
+    """An account was deleted and made again under its address: it is another one, without the roles of the old."""
     for email, row in world.table("iam.accounts").items():
         if email.partition("@")[0].endswith(options["account"]) and not row.get("deleted"):
             accounts.deleted(world, row)
@@ -76,7 +76,7 @@ def account_remade(world: World, options: Json) -> None:
     refused=1,
 )
 def deleted_members(world: World, options: Json) -> None:
-    """A policy names somebody else's account that was deleted; whether Google takes such a policy back (0) is not known."""
+    """A policy names a stranger's account that was deleted; Google may not take it back, or (`refused=0`) may."""
     del options
     for project in world.projects:
         policy = iam.policy_of(world, f"projects/{project}")
