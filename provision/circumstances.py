@@ -12,6 +12,8 @@ GOOGLES_OWN = {"764086051850", "618104708054", "32555940559"}
 """Projects that pay for the calls of user credentials without a quota project; no API can be switched on there
 (https://github.com/GoogleCloudPlatform/dlp-pdf-redaction/issues/31)."""
 
+_ACCOUNT = re.compile("/serviceAccounts/[^/]+/iamPolicy$")
+
 _ON_AN_ACCOUNT = re.compile(r"iam\.serviceAccounts\.|\bact ?as\b", re.IGNORECASE)
 """What a right on an account is told by: the account that the answer names is not the one that lacks it."""
 
@@ -53,7 +55,8 @@ class Circumstances:
         if ref.endswith("/iamPolicy"):
             for members in after.get("bindings", {}).values():
                 self._granted |= {member.partition(":")[2]: at for member in members}
-            self._opened[ref.split("/")[-2]] = at
+            if _ACCOUNT.search(ref):
+                self._opened[ref.split("/")[-2]] = at
 
     @property
     def enabled(self) -> bool:

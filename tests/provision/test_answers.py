@@ -1,13 +1,15 @@
 """What each of Google's answers means: real bodies, with the public page that quotes them."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import httplib2
 import pytest
 from googleapiclient.errors import HttpError
 
 from provision import errors, retry
-from provision.refusals import refusal_of
+from provision.circumstances import Circumstances
+from provision.refusals import Refusal, refusal_of
 
 ABSENT, AGAIN, FINAL, OTHERWISE = retry.Meaning
 
@@ -217,6 +219,42 @@ def test_an_operation_ends_for_want_of_quota(service, code):
 
     assert isinstance(told, errors.QuotaExceeded)
     assert "Limit: 24.0" in str(told)
+
+
+PUSHER, SERVER = "log-pusher@p.iam.gserviceaccount.com", "server@p.iam.gserviceaccount.com"
+GRANTED = [
+    pytest.param(
+        f"{SERVER} does not have storage.objects.get access to the object.", True, id="an account that was given roles"
+    ),
+    pytest.param(
+        f"Permission 'iam.serviceAccounts.signJwt' denied on '{PUSHER}'", True, id="who may sign for an account by now"
+    ),
+    pytest.param(
+        f"You do not have permission to act as '{SERVER}'",
+        False,
+        id="who may not act as an account that was given roles",
+    ),
+    pytest.param(
+        "Required 'compute.networks.create' permission for 'projects/p'",
+        False,
+        id="the caller, to whom nobody gave any",
+    ),
+]
+
+
+@pytest.mark.parametrize(("message", "explained"), GRANTED)
+def test_whose_right_may_be_on_its_way(message, explained):
+    """Of those to whom something was granted a moment ago, and not of an account that is only spoken of; nor later."""
+    begun = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def heals(seconds_later):
+        known = Circumstances(now=lambda: begun + timedelta(seconds=seconds_later))
+        known.note("projects/p/iamPolicy", {"bindings": {"r": [f"serviceAccount:{SERVER}"]}}, begun)
+        known.note(f"projects/p/serviceAccounts/{PUSHER}/iamPolicy", {"bindings": {"r": ["user:ada@p"]}}, begun)
+        return known.explain("grant", Refusal(403, message=message))
+
+    assert heals(599) is explained
+    assert not heals(601)
 
 
 def test_what_a_policy_names_is_told():

@@ -5,6 +5,9 @@ import re
 import pytest
 
 from provision.config import Config
+from provision.emulator import iam
+from provision.emulator.machines.door_tokens import Identity
+from provision.emulator.machines.registry import Registry
 from provision.errors import OperationFailed, PermissionDenied, PolicyForbids, SeveralFailed
 from tests.journey.deploy import BASE, PROJECT, Death, DyingStore
 
@@ -106,3 +109,19 @@ def test_05_the_right_to_sign_was_just_granted(rehearsal):
     engine.deeds.patience.with_("signing", lambda: signs(name=account, payload=b"x"))
 
     assert 300 <= rehearsal.place.clock.monotonic() < 330
+
+
+def test_05_the_door_lets_in_only_later(rehearsal):
+    """Who was granted access is refused until that is known everywhere; the proof at the end of `up` waits for it."""
+    rehearsal.up()
+    registry, pusher = Registry(rehearsal.place.world), Identity(f"mlflow-log-pusher@{PROJECT}.iam.gserviceaccount.com")
+    door = f"projects/{PROJECT}/iap_web/appengine-{PROJECT}/services/mlflow"
+    with rehearsal.place.world.transaction():
+        iam.put_policy(rehearsal.place.world, door, {})
+    rehearsal.plays("grants-spread-late", seconds=120)
+    rehearsal.up()
+    at_first = registry.admits(PROJECT, "mlflow", None, pusher)
+    rehearsal.place.clock.sleep(121)
+
+    assert not at_first
+    assert registry.admits(PROJECT, "mlflow", None, pusher)
