@@ -51,7 +51,7 @@ PLAN = Plan((
         final="what it held is only in its final backup, and Google keeps its name for a week"),
     row(sql_database,      sql_instance, dies_with=sql_instance,
         final="what it held would be in no backup; the instance leaves one"),
-    row(secret,            apis, settles=60, once=True, final="its versions went with it"),
+    row(secret,            apis, write_only=("replication",), settles=60, once=True, final="its versions went with it"),
     row(secret_version,    secret, dies_with=secret, renews=True, final="Google has destroyed what it said"),
     row(sql_user,          sql_database, secret_version, write_only=("passwordVersion",), dies_with=sql_instance),
     row(secret_access,     secret, service_accounts, dies_with=secret),

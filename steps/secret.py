@@ -8,7 +8,7 @@ from typing import Any
 
 from provision.deployment import Deployment
 from provision.gcp import Gcp
-from provision.step import Body, Change, FactBook, Ref, by_labels, immutable, no_contents, no_facts
+from provision.step import Body, Change, FactBook, Ref, by_labels, no_contents, no_facts
 from steps import _names
 
 LEAVES: str | None = None
@@ -31,11 +31,8 @@ def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:
 
 
 def read(gcp: Gcp, ref: Ref) -> Body | None:
-    """The secret's settings, never what it holds."""
-    secret = gcp.secrets.get_secret(name=ref)
-    replicas = [{"location": replica.location} for replica in secret.replication.user_managed.replicas]
-    kept: Body = {"userManaged": {"replicas": replicas}} if replicas else {"automatic": {}}
-    return {"labels": dict(secret.labels), "replication": kept}
+    """The secret's labels, never what it holds; where it is kept can be told once, when it is made."""
+    return {"labels": dict(gcp.secrets.get_secret(name=ref).labels)}
 
 
 def create(gcp: Gcp, ref: Ref, body: Body) -> None:
@@ -46,9 +43,9 @@ def create(gcp: Gcp, ref: Ref, body: Body) -> None:
 
 
 def update(gcp: Gcp, ref: Ref, body: Body, changes: Sequence[Change]) -> None:
-    """Put the labels back."""
-    if any(change.path[0] != "labels" for change in changes):
-        immutable(gcp, ref, body, changes)
+    """Put the labels back; one that was there before us is good wherever it is kept."""
+    if all(change.path[0] != "labels" for change in changes):
+        return
     asked: Any = {"secret": {"name": ref, "labels": body["labels"]}, "update_mask": "labels"}
     gcp.secrets.update_secret(request=asked, retry=None)
 

@@ -55,7 +55,10 @@ def test_14_resources_may_lie_in_our_region_only(rehearsal, calm):
     rehearsal.plays("locations-restricted")
     by_design(rehearsal, calm)
 
+    (secret,) = rehearsal.place.world.table("secretmanager.secrets").values()
+
     assert rehearsal.called("secretmanager.projects.secrets.create") == [200]
+    assert secret["replication"] == {"userManaged": {"replicas": [{"location": "europe-west1"}]}}
 
 
 def test_14_resources_may_not_lie_in_our_region(rehearsal):
