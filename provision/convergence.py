@@ -76,7 +76,7 @@ class Convergence:
 
     def _tell_more(self, row: Row, ref: Ref, error: OperationFailed) -> None:
         """Let the step add what it can find out; that it cannot be found out hides nothing."""
-        if row.told is None:
+        if row.told is None or not error.operation:
             return
         try:
             error.add(row.told(self.deeds.gcp, ref, error.operation))

@@ -231,6 +231,23 @@ def test_a_library_refreshes_by_the_token_endpoint(accounts, emulator):
     assert claims["target_audience"] == "https://x.example"
 
 
+WHOSE = [
+    pytest.param("user:ada@example.com", 60, (200, "ada@example.com"), id="a person's"),
+    pytest.param("user:ada@example.com", 0, (400, None), id="one that has expired"),
+    pytest.param("principal://iam.googleapis.com/projects/1/x/subject/ci", 60, (200, None), id="an outside identity's"),
+]
+
+
+@pytest.mark.parametrize(("member", "seconds", "told"), WHOSE)
+def test_whose_an_access_token_is(emulator, member, seconds, told):
+    """An outside identity has no address; https://docs.cloud.google.com/iam/docs/workload-identity-federation."""
+    with emulator.world.transaction():
+        token = tokens.issue(emulator.world, member, seconds)
+    answer = httpx.post(f"{emulator.url}/oauth2.googleapis.com/tokeninfo", data={"access_token": token})
+
+    assert (answer.status_code, answer.json().get("email")) == told
+
+
 def test_an_id_token_carries_the_address_only_when_asked(accounts, google, emulator):
     """generateIdToken, as IAP wants it and as it does not."""
     signer = google.discovery("iamcredentials", "v1").projects().serviceAccounts()

@@ -70,9 +70,11 @@ def test_13_a_quota_of_the_region_is_used_up(rehearsal, calm, metric, limit):
     with pytest.raises(QuotaExceeded, match=rf"{metric} \(quota: {limit}, used: {limit}") as told:
         rehearsal.up()
     spent = rehearsal.waited()
+    region = rehearsal.deployment.gcp.compute.regions().get(project=PROJECT, region="europe-west1").execute()
     rehearsal.over()
     rehearsal.up()
 
+    assert {"metric": metric, "limit": limit, "usage": limit} in region["quotas"]
     assert spent < calm + 3
     assert "Ask for a higher quota" in told.value.hint
     assert rehearsal.called("appengine.apps.services.versions.create")[:2] == [400, 200]

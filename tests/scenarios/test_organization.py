@@ -61,6 +61,20 @@ def test_14_resources_may_lie_in_our_region_only(rehearsal, calm):
     assert secret["replication"] == {"userManaged": {"replicas": [{"location": "europe-west1"}]}}
 
 
+def test_14_a_secret_that_was_there_before_us(rehearsal):
+    """Taken over, it is good wherever it is kept: nobody can change that."""
+    world, name = rehearsal.place.world, f"projects/{NUMBER}/secrets/mlflow-database-password"
+    kept = {"replication": {"automatic": {}}, "createTime": world.timestamp(6), "etag": '"1"'}
+    with world.transaction():
+        world.table("secretmanager.secrets")[name] = {"name": name} | kept
+    engine = rehearsal.deployment.engine(rehearsal.deployment.store())
+    engine.up(rehearsal.deployment.config, adopts=lambda ref: ref == name)
+    engine.journal.flush()
+
+    assert rehearsal.called("secretmanager.projects.secrets.create") == []
+    assert rehearsal.deployment.drift() == []
+
+
 def test_14_resources_may_not_lie_in_our_region(rehearsal):
     """It is said at once, by the constraint, and nothing is made."""
     rehearsal.plays("locations-restricted", region="us-central1")
