@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from provision import compare, renewal, retry, step
 from provision.deeds import Deeds
-from provision.errors import CannotChangeInPlace, DidNotSettle, NameReserved, NotOurs, OperationFailed
+from provision.errors import Broken, CannotChangeInPlace, DidNotSettle, NameReserved, NotOurs, OperationFailed
 from provision.gcp import TIMEOUT
 from provision.plan import Plan, Row
 from provision.refusals import refusal_of
@@ -47,7 +47,9 @@ class Convergence:
             NotOurs: Something is there that is not ours and may not be adopted.
             CannotChangeInPlace: A field differs that cannot be changed.
             DidNotSettle: It still differs after several calls.
+            Broken: It is in a state that Google does not bring it out of.
             renewal.Gone: What was there is gone, and its name cannot be used again.
+            renewal.Stillborn: What is there never came to be.
         """
         self.deeds.resume(row, ref)
         try:
@@ -56,6 +58,10 @@ class Convergence:
             if not row.once:
                 raise
             raise renewal.Gone(ref) from error
+        except Broken as error:
+            if not (row.has_ids and self._never_was(ref)):
+                raise
+            raise renewal.Stillborn from error
         except OperationFailed as error:
             self._tell_more(row, ref, error)
             raise
@@ -138,6 +144,11 @@ class Convergence:
         if record.pending.after is None:  # nothing shall remain, and something is there
             return True
         return bool(self._differences(row, _readable(row, record.pending.after), live, {}))
+
+    def _never_was(self, ref: Ref) -> bool:
+        """Whether we were about to make it, and nobody was ever told that it is there."""
+        record = self.deeds.known(ref)
+        return record is not None and record.done is None and not record.adopted
 
     def _perhaps_applied(self, row: Row, ref: Ref) -> Body:
         """What was applied, and what a run that died may have applied: else nobody would take that back.

@@ -146,6 +146,8 @@ class Engine:
                 self._renew(row)
             except renewal.Gone as error:
                 self._renew(row, error.ref)
+            except renewal.Stillborn:
+                self._renew(row)
         raise DidNotSettle(f"{row.title}: still cannot be made after {ACTS} new ids")
 
     def deployment(self, config: Config) -> Deployment:

@@ -328,6 +328,19 @@ class CannotChangeInPlace(ProvisionError):
     hint = "Put the setting back, or take the deployment down and up again."
 
 
+class Broken(CannotChangeInPlace):
+    """Something that was made does not work any more, and perhaps holds data, so nothing was done to it."""
+
+    hint = "Look into it in the console; python -m provision up --replace REF makes another one."
+
+
+class SettingRefused(ProvisionError):
+    """Google does not offer what a setting asks for."""
+
+    exit_code = 5
+    hint = "Change the setting that Google names in provision.toml, then run the same command again."
+
+
 class GoogleRefused(ProvisionError):
     """Google answered with an error that neither waiting nor trying again would heal."""
 

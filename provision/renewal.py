@@ -13,6 +13,10 @@ class Gone(Exception):
         self.ref = ref
 
 
+class Stillborn(Exception):
+    """What is there never came to be and holds nothing: another one takes its place, and it goes."""
+
+
 def count(ledger: Ledger, plan: Plan, row: Row, gone: Ref | None = None) -> None:
     """Let a row have the next id; what dies with the old one begins with its first again.
 

@@ -138,6 +138,7 @@ TABLE = (
     Rule(_AGAIN, "the account is new and not known everywhere yet", (400,), message="service account .* does not exist", patience=150),
     Rule(_AGAIN, "the etag was overtaken", (400,), "FAILED_PRECONDITION", "etag", patience=60),
     Rule(_AGAIN, "the fingerprint was overtaken", (400,), message="fingerprint", patience=60),
+    Rule(_FINAL, "the edition has no such machine", (400,), message="Invalid (custom )?Tier", error=errors.SettingRefused),
     Rule(_FINAL, "the request cannot be granted"),
 
     Rule(_AGAIN, "an activation ended halfway", ended="serviceusage", message="160009|with failed services", patience=300),

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from provision import operations, step
 from provision.deployment import Deployment
-from provision.errors import OperationFailed
+from provision.errors import Broken
 from provision.gcp import Gcp
 from provision.step import Body, Change, FactBook, Operation, Ref, by_labels, immutable, no_contents
 from steps import _names, network, peering_range
@@ -20,8 +20,9 @@ FIXED = {"region", "settings.ipConfiguration.privateNetwork", "settings.ipConfig
 """What Google lets nobody change on an instance."""
 
 RUNS = "RUNNABLE"
-ON_THE_WAY = {"PENDING_CREATE", "MAINTENANCE", "REPAIRING", "ONLINE_MAINTENANCE"}
-"""States that lead to one that runs, without anybody's doing."""
+BEING_MADE = "PENDING_CREATE"
+COMES_BACK = {"MAINTENANCE", "REPAIRING", "ONLINE_MAINTENANCE"}
+"""States of one that runs again in a moment, without anybody's doing."""
 
 LEAVES: str | None = f"A final backup of the database, for {BACKUP_DAYS} days."
 
@@ -76,7 +77,8 @@ def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:
 def read(gcp: Gcp, ref: Ref) -> Body | None:
     """The instance's settings, its connection name, and whether it is what it should be, or on its way there."""
     answer = gcp.sql.instances().get(**_where(ref)).execute()
-    state = RUNS if answer.get("state") in ON_THE_WAY else answer.get("state", RUNS)
+    state = RUNS if answer.get("state") in COMES_BACK else answer.get("state", RUNS)
+    state = " ".join([state, *answer.get("suspensionReason", [])])
     return {**_names.chosen(answer, "connectionName", "databaseVersion", "region", "settings"), "state": state}
 
 
@@ -88,13 +90,13 @@ def create(gcp: Gcp, ref: Ref, body: Body) -> Operation | None:
 
 
 def update(gcp: Gcp, ref: Ref, body: Body, changes: Sequence[Change]) -> Operation | None:
-    """Patch what differs; some of it restarts the database."""
-    for change in changes:
-        if change.path == ("state",):
-            raise OperationFailed(
-                f"The database instance {ref} is {change.live}.",
-                hint=f"Look into it in the console; python -m provision up --replace {ref} makes another one.",
-            )
+    """Patch what differs; some of it restarts the database. One that is still being made is waited for."""
+    state = next((change.live for change in changes if change.path == ("state",)), RUNS)
+    if state == BEING_MADE:
+        return _under_way(gcp, ref)
+    if state != RUNS:
+        hint = f"Look into it in the console; python -m provision up --replace {ref} makes another one."
+        raise Broken(f"The database instance {ref} is {state}.", hint=hint)
     if any(".".join(change.path) in FIXED for change in changes):
         immutable(gcp, ref, body, changes)
     return _patch(gcp, ref, _names.nested(changes))
@@ -111,6 +113,13 @@ def delete(gcp: Gcp, ref: Ref, live: Body, applied: Body) -> Operation | None:
 def facts(live: Body) -> Facts:
     """The connection name."""
     return Facts(connection_name=live["connectionName"])
+
+
+def _under_way(gcp: Gcp, ref: Ref) -> Operation | None:
+    """The operation that makes the instance: whoever asked for it may have died before its name was heard."""
+    listed = gcp.sql.operations().list(**_where(ref)).execute().get("items", [])
+    running = (operation for operation in listed if operation["status"] != "DONE")
+    return next((operations.started("sqladmin", operation) for operation in running), None)
 
 
 def _patch(gcp: Gcp, ref: Ref, patch: Body) -> Operation | None:

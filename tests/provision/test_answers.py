@@ -165,6 +165,10 @@ ANSWERS = {
     "a region without builds": (
         platform(400, "FAILED_PRECONDITION", "failed precondition: due to quota restrictions, cannot run builds in this region."),
         OTHERWISE, 0, "", errors.GoogleRefused, "https://github.com/google-github-actions/deploy-cloudrun/issues/480"),
+    "a tier that the edition does not have": (
+        legacy(400, "badRequest", "Invalid request: Invalid Tier (db-f1-micro) for (ENTERPRISE_PLUS) Edition. Use a predefined Tier."),
+        FINAL, 0, "", errors.SettingRefused,
+        "https://github.com/hashicorp/terraform-provider-google/blob/main/website/docs/r/sql_database_instance.html.markdown"),
     "whatever else": (
         platform(400, "INVALID_ARGUMENT", "Request contains an invalid argument."), FINAL, 0, "", errors.GoogleRefused,
         "https://cloud.google.com/apis/design/errors"),

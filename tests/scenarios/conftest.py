@@ -11,12 +11,24 @@ from provision import log
 from provision.emulator import iam, scenarios, tokens
 from provision.emulator.faults import Calls
 from provision.gcp import Gcp
-from tests.crash.cloud import Cloud, cloud
-from tests.journey.deploy import PROJECT, Deployment
+from tests.crash.cloud import Cloud, WaitingMoves, cloud
+from tests.journey.deploy import PROJECT, Death, Deployment
 from tests.journey.recovery import EMPTY_PROJECT
 
 UNASKED = ("batchEnable", "storage.objects.insert")
 """Changes that are no retries, though nothing is looked at in between: of different APIs, and saves of the ledger."""
+
+
+@dataclass
+class Mortal(WaitingMoves):
+    """The clock of a process that is killed at some time."""
+
+    dies_at: float
+
+    def sleep(self, seconds: float) -> None:
+        super().sleep(seconds)
+        if self.monotonic() > self.dies_at:
+            raise Death
 
 
 @dataclass
@@ -74,6 +86,18 @@ class Rehearsal:
         """The methods that changed something, the ledger aside."""
         done = [call for call in self.calls.all() if call["write"] and call["status"] < 400]
         return {call["id"] for call in done if "-provision-" not in call["path"]}
+
+    def killed(self, after: float) -> None:
+        """`up` in a process that is killed so many seconds later."""
+        clock = self.place.clock
+        mortal = Deployment(self.place, Mortal(clock.cloud, clock.monotonic() + after), self.deployment.config, 1)
+        with pytest.raises(Death):
+            mortal.up()
+        mortal.gcp.close()
+
+    def table(self, kind: str) -> dict[str, Any]:
+        """What the cloud has of one kind, by its full name."""
+        return dict(self.place.world.table(kind))
 
     def called(self, method: str) -> list[int]:
         """The statuses with which a method answered, in order."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from provision.emulator.api import Call, Reply
 from provision.emulator.clock import parse
+from provision.emulator.errors import GoogleError
 from provision.emulator.operations import NotYet, before_any_end
 from provision.emulator.world import World
 
@@ -45,6 +46,14 @@ class Playing:
         """Whether it is not over yet: `seconds` after it began, or after the time given (RFC 3339)."""
         begun = parse(since or self.row["since"])
         return self.world.clock.now() - begun < timedelta(seconds=float(self["seconds"]))
+
+    def first(self, what: str) -> str:
+        """When something was met for the first time: now, if it never was."""
+        begun = self.row.setdefault("first", {})
+        if what not in begun:
+            begun[what] = self.world.timestamp(6)
+            self.world.table(TABLE)[self.name] = self.row
+        return str(begun[what])
 
     def again(self) -> bool:
         """Whether it plays once more, of `times`; counts."""
@@ -188,13 +197,27 @@ def playing(world: World, name: str) -> Playing | None:
 
 
 def through(call: Call, function: Callable[[Call], Answer]) -> Answer:
-    """Answer a call as its behaviour does, but for the habits that are on."""
-    go_on: GoOn = lambda: function(call)  # noqa: E731 - the innermost of what is wrapped below
-    for name, row in call.world.table(TABLE).under():
-        for method, habit_of in SCENARIOS[name].habits:
-            if fnmatchcase(call.id, method):
-                go_on = _wrapped(habit_of, call, Playing(call.world, name, row), go_on)
-    return go_on()
+    """Answer a call as its behaviour does, but for the habits that are on; what they count also counts in a refusal."""
+    habits = [
+        (habit_of, Playing(call.world, name, row))
+        for name, row in call.world.table(TABLE).under()
+        for method, habit_of in SCENARIOS[name].habits
+        if fnmatchcase(call.id, method)
+    ]
+    if not habits:
+        return function(call)
+
+    def go_on() -> Answer:
+        with call.world.transaction():
+            return function(call)
+
+    wrapped: GoOn = go_on
+    for habit_of, state in habits:
+        wrapped = _wrapped(habit_of, call, state, wrapped)
+    try:
+        return wrapped()
+    except GoogleError as refused:
+        return Reply(refused.body(call.host), refused.code, refused.headers)
 
 
 def _wrapped(habit_of: Habit, call: Call, state: Playing, go_on: GoOn) -> GoOn:
