@@ -10,7 +10,15 @@ from dataclasses import dataclass
 
 from provision import compare, renewal, retry, step
 from provision.deeds import Deeds
-from provision.errors import Broken, CannotChangeInPlace, DidNotSettle, NameReserved, NotOurs, OperationFailed
+from provision.errors import (
+    Broken,
+    CannotChangeInPlace,
+    DidNotSettle,
+    NameReserved,
+    NameTaken,
+    NotOurs,
+    OperationFailed,
+)
 from provision.gcp import TIMEOUT
 from provision.plan import Plan, Row
 from provision.refusals import refusal_of
@@ -47,8 +55,9 @@ class Convergence:
             NotOurs: Something is there that is not ours and may not be adopted.
             CannotChangeInPlace: A field differs that cannot be changed.
             DidNotSettle: It still differs after several calls.
+            NameTaken: What we had made is gone, and somebody else has its name by now.
             Broken: It is in a state that Google does not bring it out of.
-            renewal.Gone: What was there is gone, and its name cannot be used again.
+            renewal.Gone: Nothing of ours is there, and its name cannot be used, or not again.
             renewal.Stillborn: What is there never came to be.
         """
         self.deeds.resume(row, ref)
@@ -56,6 +65,10 @@ class Convergence:
             return self.deeds.patience.with_(f"{row.title} ({ref})", lambda: self._settle(row, ref, body), about=ref)
         except NameReserved as error:
             if not row.once:
+                raise
+            raise renewal.Gone(ref) from error
+        except NameTaken as error:
+            if not self._never_was(ref):
                 raise
             raise renewal.Gone(ref) from error
         except Broken as error:
@@ -77,8 +90,13 @@ class Convergence:
         # An unfinished change may have had its effect, so what it was about to apply is ours too.
         after = (record.pending and record.pending.after) or {}
         ours = [compare.without(body, record.found) for body in (record.body, after)]
-        what = f"removing {record.ref}"
-        self.deeds.patience.with_(what, lambda: self._dismantle(row, record.ref, ours), about=record.ref)
+        try:
+            self._take_away(row, record.ref, ours, row.step.delete)
+        except OperationFailed as error:
+            if row.refused is None or not retry.asks_for_another_way(error):
+                raise
+            self.deeds.log.info("resource.refused", step=row.name, ref=record.ref, why=str(error))
+            self._take_away(row, record.ref, ours, row.refused)
 
     def _tell_more(self, row: Row, ref: Ref, error: OperationFailed) -> None:
         """Let the step add what it can find out; that it cannot be found out hides nothing."""
@@ -244,9 +262,11 @@ class Convergence:
                 return live
             deeds.patience.pause(2.0)
 
-    def _dismantle(self, row: Row, ref: Ref, ours: list[Body]) -> None:
+    def _take_away(self, row: Row, ref: Ref, ours: list[Body], delete: Delete) -> None:
+        self.deeds.patience.with_(f"removing {ref}", lambda: self._dismantle(row, ref, ours, delete), about=ref)
+
+    def _dismantle(self, row: Row, ref: Ref, ours: list[Body], delete: Delete) -> None:
         deeds = self.deeds
-        delete: Delete = row.step.delete
         applied, begun = compare.united(*ours), deeds.clock.monotonic()
         for _ in range(ACTS):
             live = self._seen(row, ref)
@@ -262,13 +282,7 @@ class Convergence:
                 )
             deed = deeds.deed("delete", ref, before=compare.managed(live, applied), after=None)
             call = functools.partial(delete, deeds.gcp, ref, live, applied)
-            try:
-                deeds.make(deed, row, ref, call, {"body": applied})
-            except OperationFailed as error:
-                if row.refused is None or delete is row.refused or not retry.asks_for_another_way(error):
-                    raise
-                deeds.log.info("resource.refused", step=row.name, ref=ref, why=str(error))
-                delete = row.refused
+            deeds.make(deed, row, ref, call, {"body": applied})
         raise DidNotSettle(f"{ref} is still there after {ACTS} attempts to delete it")
 
     def _is_ours(self, row: Row, ref: Ref, live: Body) -> bool:

@@ -5,6 +5,7 @@ before the next intent that builds upon it.
 """
 
 import threading
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -63,6 +64,8 @@ class Deeds:
                 self._note(record.ref, deed)  # what a run that died has done a moment ago explains answers just as well
         self.failed: set[str] = set()
         """Names of the rows that have failed in this run."""
+        self._answered: set[str] = set()
+        """The requests of this run that Google has taken."""
 
     def known(self, ref: Ref) -> Record | None:
         """What the ledger says of a resource now."""
@@ -106,15 +109,18 @@ class Deeds:
         begun = self.clock.monotonic()
         record = self.known(ref)
         unfinished = record.pending if record and not outcome else None
+        deed.request = self._request(ref, deed, record.pending if record else None)
         self.journal.commit(self.written(row, ref, pending=deed, **outcome))
         try:
-            operation = call()
+            with self.gcp.asking_as(deed.request):
+                operation = call()
         except CannotChangeInPlace:
             self.journal.note(self.written(row, ref, pending=unfinished))
             raise
         except Stays:
             self.journal.note(self.written(row, ref, pending=None))
             raise
+        self._answered.add(deed.request)
         self._follow(row, ref, operation)
         self._note(ref, deed)
         if deed.verb != "delete":  # a call may only have cleared the way; whether a thing is gone, the next look tells
@@ -152,6 +158,17 @@ class Deeds:
     def forget(self, ref: Ref) -> None:
         """Take a resource out of the ledger without touching it."""
         self.journal.note(lambda ledger: ledger.records.__delitem__(ref))
+
+    def _request(self, ref: Ref, deed: Deed, before: Deed | None) -> str:
+        """What to call a request: as before, where it may have reached Google and nobody has heard of it since."""
+        if (
+            before
+            and (before.verb, before.after, before.operation) == (deed.verb, deed.after, None)
+            and before.request not in {"", *self._answered}
+        ):
+            return before.request
+        named = f"{self.journal.ledger.deployment}/{ref}/{deed.run}/{deed.serial}/{deed.verb}"
+        return str(uuid.uuid5(uuid.NAMESPACE_URL, named))
 
     def _note(self, ref: Ref, deed: Deed) -> None:
         at = datetime.fromisoformat(deed.at)

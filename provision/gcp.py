@@ -3,10 +3,11 @@
 Under the emulator, ``https://HOST/PATH`` is served at ``http://127.0.0.1:PORT/HOST/PATH``; nothing else differs.
 """
 
+import contextlib
 import functools
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -144,6 +145,22 @@ class Gcp:
             return f"{door['scheme']}://{door['host']}:{door['port']}"
         return f"https://{default_hostname}" if service == "default" else f"https://{service}-dot-{default_hostname}"
 
+    @contextlib.contextmanager
+    def asking_as(self, request: str) -> Iterator[None]:
+        """Let the changing call that this thread makes of Compute Engine carry an id; no other API takes one.
+
+        Asked a second time under the same id, Google answers with the operation that it began the first time
+        (https://docs.cloud.google.com/compute/docs/reference/rest/v1/networks/insert, requestId).
+
+        Args:
+            request: A UUID that is not zero.
+        """
+        self._local.request = request
+        try:
+            yield
+        finally:
+            self._local.request = ""
+
     def close(self) -> None:
         """Close every connection of every thread."""
         for http in self._connections:
@@ -186,7 +203,11 @@ class Gcp:
     def _request(self, http: Any, *args: Any, **kwargs: Any) -> Any:
         from googleapiclient.http import HttpRequest
 
-        return HttpRequest(self._connection(), *args, **kwargs)
+        made = HttpRequest(self._connection(), *args, **kwargs)
+        known_as = getattr(self._local, "request", "")
+        if known_as and made.method != "GET" and str(made.methodId).startswith("compute."):
+            made.uri += f"&requestId={known_as}"  # after ?alt=json, which every request of the library has
+        return made
 
     def _connection(self) -> Any:
         if not hasattr(self._local, "http"):

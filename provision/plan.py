@@ -28,7 +28,7 @@ class Row:
         lies_in: The row in whose resource it lies, without going with it: whose that is decides whose this is.
         awaits: Rows that it waits for by itself at run time: when one fails, its own end is not waited for.
         once: Its name cannot be used a second time: what is gone is made anew under the next id.
-        refused: The verb to go on with when the operation of the step's own delete failed.
+        refused: The verb to go on with when the step's own delete goes on failing in a way that asks for it.
         elsewhere: The verb to go on with when the step's own create is not possible where it would be done.
         told: Tells what to add to the error of an operation that failed.
         kept: Tells, when it is applied, why `down` must keep it; None when it need not.

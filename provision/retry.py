@@ -150,7 +150,7 @@ TABLE = (
     Rule(_AGAIN, "Cloud Build had trouble of its own", ended="cloudbuild", reason="INTERNAL_ERROR|LOGGING_FAILURE",
          patience=3600, times=1),
     Rule(Meaning.OTHERWISE, "producers hold on to the connection", ended="servicenetworking", reason="^9 ",
-         message="Producer services"),
+         message="Producer services", patience=120),
     Rule(_FINAL, "a quota is used up", ended=".", reason="QUOTA_EXCEEDED|^8 ", error=errors.QuotaExceeded),
     Rule(_FINAL, "the operation failed", ended="."),
 )  # fmt: skip
@@ -168,7 +168,7 @@ def absent(error: BaseException) -> bool:
 
 
 def asks_for_another_way(error: BaseException) -> bool:
-    """Whether what was refused may be reached by the row's other verb."""
+    """Whether what was refused, for as long as there was patience, may be reached by the row's other verb."""
     refusal = refusal_of(error)
     return refusal is not None and meaning_of(refusal).meaning is Meaning.OTHERWISE
 

@@ -44,6 +44,8 @@ class Deed(Entry):
         before: the managed fields as they were, None when there was nothing.
         after: the managed fields as they shall be, None when nothing shall remain.
         operation: the name of Google's operation, as soon as it is known.
+        request: what the call says it is (a UUID), so that Google knows one that it has had before; the same as long as
+            nobody has heard what became of it.
     """
 
     verb: Verb
@@ -53,6 +55,7 @@ class Deed(Entry):
     before: Body | None = None
     after: Body | None = None
     operation: str | None = None
+    request: str = ""
 
 
 class Waits(Entry):

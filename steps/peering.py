@@ -57,6 +57,7 @@ def delete(gcp: Gcp, ref: Ref, live: Body, applied: Body) -> Operation | None:
         if not others:  # Google documents no connection without a range, and this one is not ours to delete
             raise Stays(f"{ours} is the only range of a connection in a network that is not ours, so it stays in it.")
         return _set_ranges(gcp, ref, others)
+    _must_be_unused(gcp, ref)
     calls = gcp.servicenetworking.services().connections()
     answer = calls.deleteConnection(name=f"{SERVICE}/connections/{PEERING}", body={"consumerNetwork": _network(ref)})
     return operations.started("servicenetworking", answer.execute())
@@ -66,12 +67,10 @@ def delete_refused(gcp: Gcp, ref: Ref, live: Body, applied: Body) -> Operation |
     """Remove our side of the peering, as Google's own console does.
 
     For hours to days after the last database is gone Google's side still counts the connection as used
-    (https://github.com/hashicorp/terraform-provider-google/issues/16275). The engine calls this when `delete` failed.
-    A database of somebody else that is reached over the connection would be cut off, so as long as there is one,
-    Google's refusal stands.
+    (https://github.com/hashicorp/terraform-provider-google/issues/16275). The engine calls this when `delete` goes on
+    failing.
     """
-    if users := _databases(gcp, _network(ref)):
-        raise StillInUse(f"{', '.join(users)} in this project still uses the connection {ref}.")
+    _must_be_unused(gcp, ref)
     if ours := _our_range(ref):
         raise Stays(f"Google does not let {ours} go from the connection of a network that is not ours.")
     name = _network(ref).rpartition("/")[2]
@@ -88,6 +87,12 @@ def _set_ranges(gcp: Gcp, ref: Ref, ranges: list[str]) -> Operation | None:
     calls = gcp.servicenetworking.services().connections()
     asked = calls.patch(name=f"{SERVICE}/connections/-", updateMask="reservedPeeringRanges", force=True, body=body)
     return operations.started("servicenetworking", asked.execute())
+
+
+def _must_be_unused(gcp: Gcp, ref: Ref) -> None:
+    """Make certain that no database, of whomever, would be cut off."""
+    if users := _databases(gcp, _network(ref)):
+        raise StillInUse(f"{', '.join(users)} in this project still uses the connection {ref}.")
 
 
 def _databases(gcp: Gcp, network: Ref) -> list[str]:

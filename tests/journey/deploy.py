@@ -125,13 +125,13 @@ class Deployment:
             self.gcp.gate = lambda method, url: None
         return engine
 
-    def down(self, store=None, *, delete_data=True) -> list[Left]:
+    def down(self, store=None, *, delete_data=True, wait=0.0) -> list[Left]:
         """`down`; returns what it says that it left."""
         store = store or self.store()
         self.gcp.gate = lambda method, url: getattr(store, "_live", lambda: None)()
         try:
             engine = self.engine(store)
-            stays = Teardown(engine, session.new_salt(), delete_data=delete_data).run()
+            stays = Teardown(engine, session.new_salt(), delete_data=delete_data).run(wait)
             engine.journal.flush()
         finally:
             self.gcp.gate = lambda method, url: None

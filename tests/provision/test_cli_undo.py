@@ -256,7 +256,7 @@ def test_what_google_does_not_let_go_of(folder, cloud):
     folder.type("down", "--local", "--yes", "--wait", "1m")
 
     assert "Not yet, for Google does not let go of it" in told.out
-    assert "already being used by" in told.out
+    assert "If they may go: gcloud compute firewall-rules delete theirs." in " ".join(told.out.split())
     assert "again later, or with --wait 2h:" in told.out
     assert NETWORK in status["waits"]
     assert {ref.partition("/")[0] for ref in left} == {"compute.networks"}

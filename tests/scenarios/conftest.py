@@ -87,6 +87,18 @@ class Rehearsal:
         done = [call for call in self.calls.all() if call["write"] and call["status"] < 400]
         return {call["id"] for call in done if "-provision-" not in call["path"]}
 
+    def down(self, wait: float = 0.0) -> float:
+        """`down`; the seconds that it took."""
+        since = self.place.clock.monotonic()
+        self.deployment.down(wait=wait)
+        return self.place.clock.monotonic() - since
+
+    @property
+    def waits(self) -> dict[str, str]:
+        """What `down` could not remove yet, and why: it ends with 6."""
+        records = self.deployment.ledger().records.values()
+        return {record.ref: record.waits.why for record in records if record.waits}
+
     def killed(self, after: float) -> None:
         """`up` in a process that is killed so many seconds later."""
         clock = self.place.clock
@@ -104,9 +116,11 @@ class Rehearsal:
         return [call["status"] for call in self.calls.all() if call["id"] == method]
 
     def bare_retries(self) -> list[tuple[str, str]]:
-        """Changing calls that were made twice in a row of one thing, without a look at anything between."""
+        """Changing calls that were made twice in a row of one thing, without a look at anything but the ledger between."""
         told, last = [], None
         for call in self.calls.all():
+            if "-provision-" in call["path"]:
+                continue
             now = (call["id"], call["path"])
             if call["write"] and now == last and not call["id"].endswith(UNASKED):
                 told.append(now)
