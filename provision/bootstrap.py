@@ -188,7 +188,7 @@ def _own_bucket(gcp: Gcp, project: Project, name: str, make_in: str | None) -> N
 
     for _ in range(2):
         try:
-            found = gcp.storage.get_bucket(name, timeout=20)
+            found = gcp.storage.get_bucket(name, timeout=20, retry=None)
         except google.api_core.exceptions.NotFound:
             if make_in is None:
                 raise errors.NothingDeployed(

@@ -183,15 +183,11 @@ class Rebuilding:
 
     def _count(self, row: Row) -> None:
         """Find how many ids the row has needed: the highest under which something is there."""
-        if not row.has_ids:
-            return
         refs = {trace.ref for trace in self.found.traces}
-        fitting = [
-            count
-            for count in range(HIGHEST_COUNT)
-            if not refs.isdisjoint(self._bodies(row, self._deployment(counters={row.name: count})))
-        ]
-        if fitting and fitting[-1]:
+        counts = range(HIGHEST_COUNT)
+        names = [set(self._bodies(row, self._deployment(counters={row.name: count}))) for count in counts]
+        fitting = [count for count in counts if not refs.isdisjoint(names[count])]
+        if fitting and fitting[-1] and names[0] != names[-1]:
             self._ledger.counters[row.name] = fitting[-1]
 
     def _enter(self, row: Row) -> None:

@@ -14,9 +14,13 @@ LONGEST_NAME = 63
 FIELDS = ("location", "storageClass", "iamConfiguration", "versioning", "softDeletePolicy", "lifecycle", "labels")
 
 
-def ref(deployment: Deployment, purpose: str) -> Ref:
-    """A bucket's ref: its name is global, so it starts with the project's id and ends in the salt."""
-    end = f"-{purpose}-{deployment.salt}"
+def ref(deployment: Deployment, purpose: str, step: str) -> Ref:
+    """A bucket's ref.
+
+    Its name is shared with all the world: it starts with the project's id, ends in the salt, and is counted on where
+    somebody else has it.
+    """
+    end = deployment.numbered(f"-{purpose}-{deployment.salt}", step)
     stem = f"{deployment.project}-{deployment.name}"[: LONGEST_NAME - len(end)].rstrip("-")
     return f"projects/_/buckets/{stem}{end}"
 
@@ -38,8 +42,16 @@ def body(deployment: Deployment, **fields: Any) -> Body:
 
 
 def read(gcp: Gcp, ref: Ref) -> Body | None:
-    """The bucket's settings."""
-    return _names.chosen(gcp.buckets.buckets().get(bucket=name(ref)).execute(), *FIELDS)
+    """The bucket's settings; looked for among the project's own, since one of somebody else may have its name."""
+    calls = gcp.buckets.buckets()
+    request = calls.list(project=gcp.project, prefix=name(ref))
+    while request is not None:
+        answer = request.execute()
+        for bucket in answer.get("items", []):
+            if bucket["name"] == name(ref):
+                return _names.chosen(bucket, *FIELDS)
+        request = calls.list_next(request, answer)
+    return None
 
 
 def create(gcp: Gcp, ref: Ref, body: Body) -> None:
@@ -55,17 +67,17 @@ def update(gcp: Gcp, ref: Ref, body: Body, changes: Sequence[Change]) -> None:
 
 
 def delete(gcp: Gcp, ref: Ref, live: Body, applied: Body) -> None:
-    """Empty the bucket, older generations too; when it is empty, remove it."""
-    blobs = list(gcp.storage.list_blobs(name(ref), versions=True))
-    for blob in blobs:
-        blob.delete(retry=None)
+    """Empty the bucket, older generations too, some of which may go by themselves; when it is empty, remove it."""
+    blobs = list(gcp.storage.list_blobs(name(ref), versions=True, retry=None))
+    bucket = gcp.storage.bucket(name(ref))
+    bucket.delete_blobs(blobs, on_error=lambda blob: None, preserve_generation=True, retry=None)
     if not blobs:
         gcp.buckets.buckets().delete(bucket=name(ref)).execute()
 
 
 def contents(gcp: Gcp, ref: Ref) -> Contents:
     """What lies in it, older generations too: they are lost with the bucket as well."""
-    sizes = [blob.size or 0 for blob in gcp.storage.list_blobs(name(ref), versions=True)]
+    sizes = [blob.size or 0 for blob in gcp.storage.list_blobs(name(ref), versions=True, retry=None)]
     return Contents(objects=len(sizes), bytes=sum(sizes))
 
 

@@ -65,7 +65,7 @@ def of_messages(client: Callable[[Gcp], Any]) -> Policies:
         from google.protobuf import json_format  # type: ignore[import-untyped]  # comes without types
 
         asked = {"resource": resource, "options": {"requested_policy_version": 3}}
-        return dict(json_format.MessageToDict(client(gcp).get_iam_policy(request=asked)))
+        return dict(json_format.MessageToDict(client(gcp).get_iam_policy(request=asked, retry=None)))
 
     def store(gcp: Gcp, resource: str, policy: Policy) -> None:
         from google.iam.v1 import policy_pb2  # type: ignore[import-untyped]  # comes without types

@@ -15,7 +15,7 @@ LEAVES: str | None = None
 
 def ref(deployment: Deployment) -> Ref:
     """The bucket."""
-    return _bucket.ref(deployment, "artifacts")
+    return _bucket.ref(deployment, "artifacts", "artifact_bucket")
 
 
 def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:

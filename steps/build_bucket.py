@@ -9,7 +9,7 @@ LEAVES: str | None = None
 
 def ref(deployment: Deployment) -> Ref:
     """The bucket."""
-    return _bucket.ref(deployment, "builds")
+    return _bucket.ref(deployment, "builds", "build_bucket")
 
 
 def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:

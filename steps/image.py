@@ -72,7 +72,7 @@ def create_elsewhere(gcp: Gcp, ref: Ref, body: Body) -> Operation | None:
 def _create_in(gcp: Gcp, ref: Ref, body: Body, region: str) -> Operation | None:
     source = body["build"]["source"]["storageSource"]
     bucket = gcp.storage.bucket(source["bucket"])
-    blob = bucket.get_blob(source["object"])
+    blob = bucket.get_blob(source["object"], retry=None)
     if blob is None:
         archive = _archive.packed()
         if _archive.digest(archive) != _names.parts(ref)["tags"]:

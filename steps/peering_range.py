@@ -49,7 +49,7 @@ def create(gcp: Gcp, ref: Ref, body: Body) -> Operation | None:
 def delete(gcp: Gcp, ref: Ref, live: Body, applied: Body) -> Operation | None:
     """Give the range back, unless the connection of a network that is not ours still holds it."""
     project, address = _where(ref)
-    number = gcp.projects.get_project(name=f"projects/{project}").name.rpartition("/")[2]
+    number = gcp.projects.get_project(name=f"projects/{project}", retry=None).name.rpartition("/")[2]
     network = f"projects/{number}/global/networks/{live['network'].rpartition('/')[2]}"
     connection = _connections.of_network(gcp, network)
     if connection and address in connection.get("reservedPeeringRanges", []):

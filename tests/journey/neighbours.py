@@ -19,8 +19,9 @@ CORPORATE = f"projects/{PROJECT}/global/networks/corporate"
 
 # What the emulator keeps beside the project's things: its own settings, histories that only grow, Google's own agents.
 NO_THINGS = {
-    "calls", "cloudbuild.builds", "cloudbuild.ids", "counters", "emulator", "faults", "iam.deleted", "logging.entries",
-    "operations", "service.agents", "servicenetworking.released", "settings", "sql.reserved", "storage.looks", "tokens",
+    "calls", "cloudbuild.builds", "cloudbuild.ids", "compute.requests", "counters", "emulator", "faults", "iam.deleted",
+    "logging.entries", "operations", "scenarios", "service.agents", "servicenetworking.released", "settings",
+    "sql.reserved", "storage.looks", "tokens",
 }  # fmt: skip
 
 Things = dict[str, Any]

@@ -8,7 +8,9 @@ from tests.journey.deploy import NUMBER, PROJECT, Deployment
 EMPTY_PROJECT = [{"projectId": PROJECT, "projectNumber": NUMBER, "services": []}]
 
 # What the emulator keeps beside the project's resources: its own settings, and histories that only grow.
-NO_RESOURCES = {"operations", "settings", "tokens", "storage.noncurrent", "storage.looks", "sql.reserved", "calls"}
+NO_RESOURCES = {
+    "calls", "compute.requests", "operations", "settings", "sql.reserved", "storage.looks", "storage.noncurrent", "tokens",
+}  # fmt: skip
 
 
 def census(deployment: Deployment) -> collections.Counter[str]:

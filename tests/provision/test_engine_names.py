@@ -6,6 +6,7 @@ import pytest
 
 from provision import compare
 from provision.config import Config
+from provision.errors import Broken, NameTaken, OperationFailed
 from provision.plan import row
 from provision.teardown import Teardown
 from tests.provision.toy import DEPLOYMENT, Death, MemoryStore, ToyCloud, engine, toy_step
@@ -103,6 +104,81 @@ def test_an_up_after_half_a_down_does_not_use_a_name_again(database, saves, afte
 
     assert len(made) == len(set(made))
     assert [ref for ref in cloud.resources if ref.count("/") == 1] == made[-1:]
+
+
+@pytest.fixture
+def frail():
+    """A database that Google can fail to make, and that can fail later; nothing but another one mends that."""
+    cloud = ToyCloud()
+    fate = {"fails": True}
+
+    def named(deployment, facts):
+        return {deployment.numbered("databases/d", "database"): {"tier": "small", "state": "RUNS"}}
+
+    def create(gcp, ref, body):
+        state = "FAILED" if fate.pop("fails", False) else "RUNS"
+        cloud.change("create", ref, lambda: cloud.resources.update({ref: {**body, "state": state, "mark": DEPLOYMENT}}))
+        if state == "FAILED":
+            raise OperationFailed("Failed to create it.", code="INTERNAL_ERROR", service="sqladmin")
+
+    def update(gcp, ref, body, changes):
+        raise Broken(f"{ref} has failed")
+
+    step = toy_step(cloud, "database", {}, declare=named, create=create, update=update)
+    return cloud, [row(step, once=True)]
+
+
+def test_what_never_came_to_be_gives_way_to_another_one(frail):
+    """The run that made it fails; the next one makes another, and takes the first away."""
+    cloud, rows = frail
+    store = MemoryStore()
+    with pytest.raises(OperationFailed, match="Failed to create it"):
+        run(rows, store)
+    run(rows, store)
+    run(rows, store)
+
+    assert cloud.changes == [("create", "databases/d"), ("create", "databases/d-2"), ("delete", "databases/d")]
+
+
+def test_what_was_once_good_is_not_taken_away_when_it_fails(frail):
+    """It may hold data: it is told, as often as one asks."""
+    cloud, rows = frail
+    store = MemoryStore()
+    with pytest.raises(OperationFailed, match="Failed to create it"):
+        run(rows, store)
+    run(rows, store)
+    calls = len(cloud.changes)
+    cloud.resources["databases/d-2"]["state"] = "FAILED"
+    for _ in range(2):
+        with pytest.raises(Broken, match="databases/d-2 has failed"):
+            run(rows, store)
+
+    assert len(cloud.changes) == calls
+
+
+def test_a_name_that_somebody_else_has_is_passed_over():
+    """Unless it was ours: whoever knows it would ask the stranger."""
+    cloud, store = ToyCloud(), MemoryStore()
+    theirs = {"buckets/b"}
+
+    def named(deployment, facts):
+        return {deployment.numbered("buckets/b", "bucket"): {"class": "STANDARD"}}
+
+    def create(gcp, ref, body):
+        if ref in theirs:
+            raise NameTaken(f"{ref} is not available")
+        cloud.change("create", ref, lambda: cloud.resources.update({ref: {**body, "mark": DEPLOYMENT}}))
+
+    rows = [row(toy_step(cloud, "bucket", {}, declare=named, create=create))]
+    run(rows, store)
+    made = set(cloud.resources)
+    theirs.add(*made)
+    cloud.resources.clear()
+    with pytest.raises(NameTaken, match="buckets/b-2 is not available"):
+        run(rows, store)
+
+    assert made == {"buckets/b-2"}
+    assert cloud.resources == {}
 
 
 def test_what_the_config_keeps_is_still_known_to_the_next_up():

@@ -19,6 +19,7 @@ def test_08_a_name_is_still_reserved(rehearsal, calm):
     assert name.endswith("-3")
     assert waited < calm + 5
     assert rehearsal.called(INSERT) == [409, 409, 200]
+    assert rehearsal.bare_retries() == []
     assert rehearsal.deployment.drift() == []
 
 
