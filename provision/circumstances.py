@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
 from typing import Any
 
 from provision.refusals import Refusal
@@ -35,6 +36,7 @@ class Circumstances:
 
     def __post_init__(self) -> None:
         self._made: dict[str, datetime] = {}
+        self._changed: dict[str, datetime] = {}
         self._granted: dict[str, datetime] = {}
         self._opened: dict[str, datetime] = {}
         self._enabled: datetime | None = None
@@ -48,6 +50,7 @@ class Circumstances:
             at: When.
             created: Whether it was made.
         """
+        self._changed[ref] = at
         if created:
             self._made[ref] = at
         if ref.endswith("/services"):
@@ -62,6 +65,10 @@ class Circumstances:
     def enabled(self) -> bool:
         """Whether an API was switched on a moment ago."""
         return self._lately(self._enabled)
+
+    def changed(self, pattern: str) -> bool:
+        """Whether something was changed a moment ago whose ref fits a pattern with ``*`` for any part."""
+        return any(self._lately(at) and fnmatchcase(ref, pattern) for ref, at in self._changed.items())
 
     def explain(self, after: str, refusal: Refusal, about: str = "") -> bool:
         """Whether waiting makes sense: not for a right that nobody granted, nor for an API of another project.

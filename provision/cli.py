@@ -12,7 +12,7 @@ from typing import NoReturn
 import click
 
 from provision import __version__, interrupts, log
-from provision.commands import looking, making, rehearsing, removing, state, undoing
+from provision.commands import looking, making, proving, rehearsing, removing, state, undoing
 from provision.errors import BadUsage, Defect, FileTrouble, Interrupted, NotSignedIn, ProvisionError
 from provision.options import InReadingOrder
 
@@ -32,6 +32,7 @@ for command in (
     making.up,
     making.plan,
     looking.drift,
+    proving.verify,
     looking.status,
     looking.token,
     undoing.rollback,

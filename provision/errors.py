@@ -159,10 +159,16 @@ class NameReserved(ProvisionError):
 
 
 class NeedsCustomClient(ProvisionError):
-    """Google refuses its managed OAuth client for this project, which typically has no organization."""
+    """The front door needs an OAuth client of your own: Google's serves no project without an organization."""
 
     exit_code = 5
-    hint = "Make an OAuth client by hand, then set door.client_id and door.client_secret_file in provision.toml."
+    hint = (
+        "Make an OAuth client by hand: in the console, under Google Auth Platform, fill in Branding and Audience, then"
+        " make a client of the type Web application; edit it to have the redirect URI"
+        " https://iap.googleapis.com/v1/oauth/clientIds/CLIENT_ID:handleRedirect, with its own id for CLIENT_ID. Set"
+        " door.client_id to that id and door.client_secret_file to a file with its secret in provision.toml, then run"
+        " python -m provision up. See docs/how-to/let-outsiders-in.md."
+    )
 
 
 class NotSignedIn(ProvisionError):
@@ -354,7 +360,7 @@ class NoAnswer(ProvisionError):
 
 
 class NotReachable(ProvisionError):
-    """Everything is deployed, and the server does not answer through the front door."""
+    """Everything is deployed, and the verification found a link broken between the front door and the bucket."""
 
     hint = "Run the same command again in a few minutes; python -m provision drift tells whether something was changed."
 

@@ -82,12 +82,13 @@ class Report:
         url: str,
         members: Sequence[str],
         done: Sequence[Done],
+        proved: Sequence[str],
         seconds: float,
         contact: str | None,
     ) -> None:
         """Show the end of `up`; commands holds what to type for ``export``, ``drift`` and ``down``."""
         changes = [{"verb": item.verb, "step": item.step, "ref": item.ref} for item in done]
-        self.object(url=url, access=list(members), changes=changes, seconds=round(seconds, 1))
+        self.object(url=url, access=list(members), changes=changes, proved=list(proved), seconds=round(seconds, 1))
         summary = (
             f"{_count(len(done), 'change')} in {seconds:.0f} s" if done else f"nothing to change ({seconds:.0f} s)"
         )
@@ -99,6 +100,13 @@ class Report:
         self.say(f"  log from here    [cyan]{escape(commands['export'])}[/]")
         self.say(f"  what changed?    [cyan]{escape(commands['drift'])}[/]")
         self.say(f"  take it away     [cyan]{escape(commands['down'])}[/]")
+
+    def proved(self, url: str, links: Sequence[str], seconds: float) -> None:
+        """Show the end of `verify`: what was asked, all of which holds."""
+        self.object(url=url, proved=list(links), seconds=round(seconds, 1))
+        for link in links:
+            self.say(f"  [green]ok[/] {escape(link)}")
+        self.say(f"[bold green]MLflow works:[/] [bold]{escape(url)}[/]   [dim]{seconds:.0f} s[/]")
 
     def findings(self, findings: Sequence[Finding], titles: Mapping[str, str], nothing: str, mend: str) -> None:
         """Show what differs, or that nothing does.

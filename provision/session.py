@@ -92,6 +92,18 @@ def origin_of(ledger: Ledger) -> str:
     return str(origin)
 
 
+def log_pusher_of(ledger: Ledger) -> str:
+    """E-mail of the account that clients use.
+
+    Raises:
+        NothingDeployed: No run has come so far.
+    """
+    account = next((ref for ref in ledger.records if "-log-pusher@" in ref and "/iamPolicy" not in ref), None)
+    if account is None:
+        raise errors.NothingDeployed("The log pusher is not there yet.", hint="Run python -m provision up to its end.")
+    return account.rpartition("/")[2]
+
+
 @contextlib.contextmanager
 def read_only(gcp: Gcp, *, but: Store | None = None) -> Iterator[None]:
     """Refuse every request that would change something, as long as this is entered.
@@ -221,6 +233,7 @@ def changing(
     *,
     initial: Callable[[], Ledger],
     runner: str = "",
+    joins: bool = True,
     lock_timeout: float | None = None,
     pace: Pace | None = None,
     parts: Parts = Parts(),
@@ -233,7 +246,8 @@ def changing(
         store: Where the ledger lies.
         clock: Whose time passes.
         initial: Makes the first ledger; may raise when there must be one.
-        runner: The IAM member that runs it, which the ledger remembers.
+        runner: The IAM member that runs it.
+        joins: Whether the ledger remembers them as one of those who deploy, to whom rights are granted.
         lock_timeout: Seconds to wait for another run.
         pace: How fast the ledger may be saved.
         parts: What all this is put together from.
@@ -245,7 +259,7 @@ def changing(
         gcp, store, clock, initial=initial, runner=runner, lock_timeout=lock_timeout, pace=pace, parts=parts
     ) as held:
         journal = held.journal
-        if runner and runner not in journal.ledger.runners:
+        if joins and runner and runner not in journal.ledger.runners:
             journal.note(lambda ledger: ledger.runners.append(runner))
         yield parts.engine(plan, gcp, journal, held.run, clock, doing=held.doing)
 

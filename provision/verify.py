@@ -1,44 +1,72 @@
-"""The proof after: the server answers through the front door, to the account that its clients use."""
+"""The verification after `up`: one link of the proof after the other, with patience for what heals by itself."""
 
-import requests
+import contextlib
+
 import structlog
 import tenacity
 
-from provision import identity
+from provision import proof
 from provision.errors import NotReachable
-from provision.gcp import TIMEOUT, Gcp
 from provision.patience import Patience
-from provision.refusals import refusal_of
+from provision.proof import LINKS, Broken, Link, Proof
+from state.ledger import Ledger
 
-PATIENCE = {401: 0.0, 403: 600.0, 404: 300.0, 502: 300.0, 503: 300.0}
-"""Seconds that an answer is borne with: IAM spreads for minutes (https://cloud.google.com/iam/docs/access-change-propagation),
-and a new version answers 502 or 503 at first (https://docs.cloud.google.com/appengine/docs/flexible/known-issues)."""
-
-GRANT_SPREADS = 420.0
-"""Seconds until a new right to sign for the log pusher counts everywhere, at the most."""
+SPREADS = 600.0
+"""Seconds until a new grant works everywhere, at the door too, at the most
+(https://cloud.google.com/iap/docs/faq, https://cloud.google.com/iam/docs/access-change-propagation)."""
 
 
-def server_answers(patience: Patience, account: str, origin: str) -> None:
-    """Ask for the server's health through the door, as long as what is in the way may go away by itself.
+def prove(patience: Patience, account: str, origin: str, *, whole: bool) -> list[str]:
+    """Prove that a deployment works; what the proof has logged is gone at its end, also when it fails.
 
     Args:
         patience: Whose clients are used, and who waits; the caller must be allowed to sign for the account.
         account: E-mail of the log pusher.
         origin: Where the server is reached.
+        whole: Whether something may be logged; else only what can be read is asked for.
+
+    Returns:
+        What was proved, link by link.
 
     Raises:
-        NotReachable: It does not answer; says which link of the chain is broken.
+        NotReachable: A link does not hold; says which.
+        NeedsCustomClient: Google's own OAuth client does not serve the project.
         Interrupted: The run was stopped.
     """
-    clock = patience.clock
-    begun = clock.monotonic()
+    asked = Proof(patience.gcp, account, origin)
+    links = [link for link in LINKS if whole or not link.changes]
+    try:
+        for link in links:
+            _patiently(patience, link, asked)
+            structlog.get_logger().debug("proof.holds", link=link.asked)
+    except BaseException:
+        if asked.run:
+            with contextlib.suppress(Exception):  # the broken link is what the user must see
+                proof.forget(asked)
+        raise
+    finally:
+        asked.close()
+    return [link.asked for link in links]
+
+
+def newest(ledger: Ledger) -> int:
+    """The serial of the last change of what stands: what a proof is about."""
+    return max((record.done.serial for record in ledger.records.values() if record.done), default=0)
+
+
+def _patiently(patience: Patience, link: Link, asked: Proof) -> None:
+    """Ask for a link as long as what is in the way may go away by itself."""
+    clock, since = patience.clock, patience.clock.monotonic()
 
     def worth_repeating(error: BaseException) -> bool:
-        return isinstance(error, _NotYet) and clock.monotonic() - begun < error.patience
+        if not isinstance(error, Broken):
+            return False
+        spreading = error.spreads and patience.circumstances.changed(link.after)
+        return clock.monotonic() - since < max(error.seconds, SPREADS if spreading else 0.0)
 
     def tell(state: tenacity.RetryCallState) -> None:
         why = str(state.outcome.exception() if state.outcome else "")
-        structlog.get_logger().info("waiting", what="until the server answers", why=why)
+        structlog.get_logger().info("waiting", what=f"until {link.asked}", why=why)
 
     policy = tenacity.Retrying(
         retry=tenacity.retry_if_exception(worth_repeating),
@@ -48,36 +76,6 @@ def server_answers(patience: Patience, account: str, origin: str) -> None:
         reraise=True,
     )
     try:
-        policy(lambda: _ask(patience.gcp, account, origin))
-    except _NotYet as error:
-        raise NotReachable(str(error)) from error
-
-
-class _NotYet(Exception):
-    """What is in the way, and how many seconds it may be."""
-
-    def __init__(self, why: str, patience: float) -> None:
-        super().__init__(why)
-        self.patience = patience
-
-
-def _ask(gcp: Gcp, account: str, origin: str) -> None:
-    try:
-        token = identity.door_token(gcp, account, origin)
-    except Exception as error:
-        refusal = refusal_of(error)
-        if refusal is None:
-            raise
-        raise _NotYet(f"You cannot sign for {account} yet: {refusal}", GRANT_SPREADS) from error
-    try:
-        answer = requests.get(
-            f"{origin}/health", headers={"Authorization": f"Bearer {token}"}, timeout=TIMEOUT, allow_redirects=False
-        )
-    except requests.RequestException as error:
-        raise _NotYet(f"{origin} cannot be reached: {type(error).__name__}", PATIENCE[503]) from error
-    if answer.status_code != requests.codes.ok:
-        door = "x-goog-iap-generated-response" in answer.headers
-        who = "The front door refuses the log pusher" if door else "The server does not answer yet"
-        raise _NotYet(
-            f"{who}: {answer.status_code} {' '.join(answer.text.split())[:200]}", PATIENCE.get(answer.status_code, 0)
-        )
+        policy(lambda: proof.hold(link, asked))
+    except Broken as error:
+        raise NotReachable(f"{link.means}: {error}") from error

@@ -139,6 +139,7 @@ class Ledger(Entry):
         runners: who has run `up`, as IAM members.
         counters: by step, how often Google wanted a new id.
         rollback: the way back that was begun last, None when it was abandoned or something was done since.
+        proved: the serial of the newest change that a verification which held was about; what is newer is unproven.
         replacing: refs that an `up` which has not come to its end was asked to make anew.
         records: by ref.
         facts: by step, what only the server could tell.
@@ -158,6 +159,7 @@ class Ledger(Entry):
     runners: list[str] = Field(default_factory=list)
     counters: dict[str, int] = Field(default_factory=dict)
     rollback: Rollback | None = None
+    proved: int = 0
     replacing: list[str] = Field(default_factory=list)
     records: dict[str, Record] = Field(default_factory=dict)
     facts: dict[str, Body] = Field(default_factory=dict)

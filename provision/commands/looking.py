@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 import click
 
 from provision.commands import running
-from provision.errors import NothingDeployed
 from provision.options import Options, common
 
 if TYPE_CHECKING:
@@ -68,10 +67,7 @@ def token(options: Options) -> None:
     gcp, store = options.open(options.whose())
     with session.reading(gcp, store) as ledger:
         url = session.origin_of(ledger)
-        account = next((ref for ref in ledger.records if "-log-pusher@" in ref and "/iamPolicy" not in ref), None)
-        if account is None:
-            raise NothingDeployed("The log pusher is not there yet.", hint=f"Run {options.command('up')} first.")
-        signed = identity.door_token(gcp, account.rpartition("/")[2], url)
+        signed = identity.door_token(gcp, session.log_pusher_of(ledger), url)
     options.report.object(token=signed, url=url)
     if not options.as_json:
         click.echo(signed)

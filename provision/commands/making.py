@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from provision.commands import running
+from provision.commands import proving, running
 from provision.errors import NothingDeployed
 from provision.options import Options, common, takes_turns
 
@@ -61,14 +61,14 @@ def up(
             replacement.clear_the_way(engine, rows)
             engine.up(settings, only=only, adopts=lambda ref: ALL in adopt or ref in adopt)
         deployment = engine.deployment(settings)
-        url = "" if only else _reached(engine, deployment.account("log-pusher"))
+        url, links = ("", list[str]()) if only else proving.proved(engine, whole=bool(engine.done))
         replacement.settle(engine)
     if only:
         options.report.changed(engine.done, time.monotonic() - begun)
         return
     commands = {name: options.command(name) for name in ("drift", "down")} | {"export": _export(options, gcp, url)}
     seconds = time.monotonic() - begun
-    options.report.deployed(commands, url, deployment.members, engine.done, seconds, settings.support_email)
+    options.report.deployed(commands, url, deployment.members, engine.done, links, seconds, settings.support_email)
 
 
 @contextlib.contextmanager
@@ -90,17 +90,6 @@ def _undone(engine: "Engine", store: "Store") -> Iterator[None]:
         rollback.go_back(engine)
         error.hint = f"What this run had changed is undone. {error.hint}".strip()
         raise
-
-
-def _reached(engine: "Engine", account: str) -> str:
-    """The server's address, once it answers there through the front door."""
-    from provision import session, verify
-
-    url = session.origin_of(engine.ledger)
-    engine.waits_for = "waiting until MLflow answers"
-    engine.doing(engine.waits_for)
-    verify.server_answers(engine.deeds.patience, account, url)
-    return url
 
 
 @click.command()

@@ -49,6 +49,7 @@ def changing(
             now,
             initial=initial,
             runner=identity.runner(gcp, now),
+            joins=settings is not None,
             # Only Cloud Storage itself limits how often one object may be written.
             pace=Pace(burst=1_000_000) if options.local else None,
             lock_timeout=lock_timeout,

@@ -1,7 +1,6 @@
 """A cloud for the commands, in this process, whose server answers at once; and folders to type commands in."""
 
 import contextlib
-import http.server
 import socket
 import threading
 from collections.abc import Iterator
@@ -17,29 +16,30 @@ from provision.emulator.machines import NoMachines
 from provision.emulator.server import create_app
 from provision.emulator.world import World
 from tests.provision.terminal import Folder
+from tests.tracking import Tracking, served
 
 PROJECT, NUMBER = "local-mlflow", "123456789012"
 
 
 class Answering(NoMachines):
-    """No machines, but for a door behind which something says that it is well."""
+    """No machines, but for a door behind which something answers as MLflow does."""
 
-    def __init__(self, port: int) -> None:
-        self.port = port
+    def __init__(self, tracking: Tracking) -> None:
+        self.tracking = tracking
+
+    def version_start(  # what names a version, and what it runs
+        self, app: str, service: str, version: str, spec: dict[str, Any], image_dir: Path | None, account: str
+    ) -> None:
+        """Let it know where files go; the placeholder knows nothing."""
+        self.tracking.root = spec.get("envVariables", {}).get("ARTIFACT_ROOT", self.tracking.root)
 
     def door(self, app: str, service: str) -> dict[str, Any]:
         """The same for every service."""
-        return {"scheme": "http", "host": "127.0.0.1", "port": self.port}
+        return {"scheme": "http", "host": "127.0.0.1", "port": self.tracking.port}
 
-
-class _Health(http.server.BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(b"OK")
-
-    def log_message(self, *_: object) -> None:
-        """Nobody reads it."""
+    def reset(self) -> None:
+        """Forget what was logged."""
+        self.tracking.forget()
 
 
 @dataclass
@@ -48,13 +48,14 @@ class Cloud:
 
     url: str
     world: World
+    tracking: Tracking
 
     def empty(self, **project: Any) -> None:
         """As on its first day: the project is there, every API is on unless `services` says otherwise."""
         self.world.profile = "instant"
         self.world.reset([{"projectId": PROJECT, "projectNumber": NUMBER, **project}])
-        for path in ("faults", "calls"):
-            requests.delete(f"{self.url}/emulator/{path}", timeout=10)
+        requests.delete(f"{self.url}/emulator/calls", timeout=10)
+        self.empty_of_faults()
 
     def writes(self) -> list[str]:
         """The changing calls since the last look, but for those of the ledger and its lease."""
@@ -65,6 +66,10 @@ class Cloud:
     def fails(self, **fault: Any) -> None:
         """Order a failure: `method`, and how it fails."""
         requests.post(f"{self.url}/emulator/faults", json=[fault], timeout=10).raise_for_status()
+
+    def empty_of_faults(self) -> None:
+        """Let everything answer again."""
+        requests.delete(f"{self.url}/emulator/faults", timeout=10)
 
     def later(self, seconds: float) -> None:
         """Let time pass."""
@@ -78,29 +83,15 @@ class Cloud:
 
 
 @contextlib.contextmanager
-def healthy_port() -> Iterator[int]:
-    """A port at which something says that it is well, as long as this is entered."""
-    health = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Health)
-    thread = threading.Thread(target=health.serve_forever)
-    thread.start()
-    try:
-        yield int(health.server_address[1])
-    finally:
-        health.shutdown()
-        thread.join()
-        health.server_close()
-
-
-@contextlib.contextmanager
 def running_cloud() -> Iterator[Cloud]:
     """An emulator, as long as this is entered."""
-    with healthy_port() as port, socket.create_server(("127.0.0.1", 0)) as listener:
-        world = World.memory(machines=Answering(port))
+    with served(Tracking()) as tracking, socket.create_server(("127.0.0.1", 0)) as listener:
+        world = World.memory(machines=Answering(tracking))
         server = uvicorn.Server(uvicorn.Config(create_app(world), log_level="warning", date_header=False))
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         try:
-            yield Cloud(f"http://127.0.0.1:{listener.getsockname()[1]}", world)
+            yield Cloud(f"http://127.0.0.1:{listener.getsockname()[1]}", world, tracking)
         finally:
             server.should_exit = True
             thread.join()

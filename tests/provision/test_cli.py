@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from provision.cli import cli
 from tests.provision.conftest import PROJECT, folder_in
 
-COMMANDS = ("up", "plan", "drift", "status", "token", "rollback", "release", "down", "stop")
+COMMANDS = ("up", "plan", "drift", "verify", "status", "token", "rollback", "release", "down", "stop", "rehearse")
 
 
 @pytest.fixture(scope="module")

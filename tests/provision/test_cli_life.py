@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from tests.provision.conftest import PROJECT, Answering, folder_in, healthy_port, running_cloud
+from tests.provision.conftest import PROJECT, Answering, folder_in, running_cloud
+from tests.tracking import Tracking, served
 
 STATE = ("--state", "./ledger.json")
 
@@ -86,7 +87,7 @@ def test_two_folders_do_not_disturb_each_other(folder, cloud, tmp_path):
 def test_another_program_has_taken_the_port_of_mlflow(folder, cloud, monkeypatch):
     """Then the door is elsewhere, and `up` brings the server there."""
     folder.type("up", "--local")
-    with healthy_port() as second:
+    with served(Tracking()) as second:
         monkeypatch.setattr(cloud.world, "machines", Answering(second))
         drift = folder.type("drift", "--local", "--json", code=2).json["findings"]
         told = folder.type("up", "--local", "--json").json
@@ -94,7 +95,7 @@ def test_another_program_has_taken_the_port_of_mlflow(folder, cloud, monkeypatch
         after = folder.type("drift", "--local", "--json").json["findings"]
 
     assert [item["step"] for item in drift] == ["server"]
-    assert told["url"] == status["url"] == f"http://127.0.0.1:{second}"
+    assert told["url"] == status["url"] == f"http://127.0.0.1:{second.port}"
     assert after == []
 
 

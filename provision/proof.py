@@ -1,0 +1,287 @@
+"""The proof that a deployment works, link by link: from a stranger at its front door to a file in its bucket.
+
+It goes the way that clients go: through the door as the log pusher, by MLflow's REST API
+(https://mlflow.org/docs/latest/api_reference/rest-api.html), and straight to the bucket with a file. What it logs is one
+run of a name of its own in an experiment of its own; the last link removes it, and what a proof that died has left.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import requests
+
+from provision import identity, retry
+from provision.errors import NeedsCustomClient
+from provision.gcp import TIMEOUT, Gcp
+from provision.refusals import refusal_of
+
+if TYPE_CHECKING:
+    from google.cloud.storage import Client
+
+EXPERIMENT, RUN, METRIC, FILE = "_provision", "provision-verify", "proof", "proof.txt"
+VALUE = 0.5
+
+HEALTH = "/health"
+"""MLflow answers it without its database, and does so to any Host."""
+
+DOORS_OWN = "x-goog-iap-generated-response"
+NO_CLIENT = "Empty Google Account OAuth client"
+"""What the door says where Google's own OAuth client does not serve the project
+(https://docs.cloud.google.com/iap/docs/custom-oauth-configuration)."""
+
+STARTS = 300.0
+"""Seconds for which a new version may answer 502 or 503, or nothing may be there at all
+(https://docs.cloud.google.com/appengine/docs/flexible/known-issues)."""
+
+BUCKETS = "https://www.googleapis.com/auth/devstorage.read_write"
+
+
+class Broken(Exception):
+    """A link does not hold.
+
+    Args:
+        why: What was answered.
+        seconds: For how long that may be so and mend itself.
+        spreads: Whether it may be so because something was granted or switched on a moment ago.
+    """
+
+    def __init__(self, why: str, *, seconds: float = 0.0, spreads: bool = False) -> None:
+        super().__init__(why)
+        self.seconds, self.spreads = seconds, spreads
+
+
+@dataclass
+class Proof:
+    """What the links of one proof hand on to each other.
+
+    Args:
+        gcp: The clients of who runs it, who may sign for the account.
+        account: E-mail of the log pusher.
+        origin: Where the server is reached: scheme, host and, if not the usual one, port.
+    """
+
+    gcp: Gcp
+    account: str
+    origin: str
+    token: str = ""
+    experiment: dict[str, Any] = field(default_factory=dict)
+    run: dict[str, Any] = field(default_factory=dict)
+    _pusher: Gcp | None = None
+
+    def ask(self, method: str, path: str, *, signed: bool = True, **sent: Any) -> requests.Response:
+        """Send one request to the front door.
+
+        Raises:
+            Broken: No answer came.
+            NeedsCustomClient: The door has no OAuth client that serves this project.
+        """
+        url = f"{self.origin}{path}"
+        self.gcp.gate(method, url)
+        headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {self.token}"} if signed else {})
+        try:
+            answer = requests.request(method, url, headers=headers, timeout=TIMEOUT, allow_redirects=False, **sent)
+        except requests.RequestException as error:
+            raise Broken(f"{self.origin} cannot be reached: {type(error).__name__}", seconds=STARTS) from error
+        if answer.status_code == requests.codes.bad_gateway and NO_CLIENT in answer.text:
+            raise NeedsCustomClient(f"The front door of {self.origin} lets nobody sign in: {_words(answer)}")
+        return answer
+
+    def mlflow(self, method: str, name: str, /, **fields: Any) -> dict[str, Any]:
+        """Call a method of MLflow's REST API.
+
+        Raises:
+            Broken: It is refused.
+        """
+        sent: dict[str, Any] = {"params": fields} if method == "GET" else {"json": fields}
+        return _object(self.ask(method, f"/api/2.0/mlflow/{name}", **sent))
+
+    @property
+    def storage(self) -> "Client":
+        """Cloud Storage as the log pusher, in whose name clients write files."""
+        from google.oauth2.credentials import Credentials
+
+        if self._pusher is None:
+            name = f"projects/-/serviceAccounts/{self.account}"
+            given = self.gcp.credentials_api.generate_access_token(name=name, scope=[BUCKETS])
+            credentials = Credentials(given.access_token)  # type: ignore[no-untyped-call]  # google-auth
+            self._pusher = Gcp(self.gcp.project, credentials, self.gcp.emulator, self.gcp.gate)
+        return self._pusher.storage
+
+    def close(self) -> None:
+        """Close the log pusher's connections."""
+        if self._pusher is not None:
+            self._pusher.close()
+
+
+@dataclass(frozen=True)
+class Link:
+    """One link of the chain.
+
+    Args:
+        asked: What is asked.
+        means: What it means when it does not hold; all links before it do.
+        ask: Asks; raises Broken, or an error of Google's libraries.
+        after: A pattern of refs: a change of one of them a moment ago explains a refusal.
+        changes: Whether it writes something.
+    """
+
+    asked: str
+    means: str
+    ask: Callable[[Proof], None]
+    after: str = ""
+    changes: bool = False
+
+
+def address(proof: Proof) -> None:
+    """Ask for anything at all."""
+    proof.ask("GET", HEALTH, signed=False)
+
+
+def stranger(proof: Proof) -> None:
+    """Be nobody."""
+    answer = proof.ask("GET", HEALTH, signed=False)
+    signs_in = answer.status_code == requests.codes.found and "accounts.google.com" in answer.headers.get(
+        "location", ""
+    )
+    if not signs_in and answer.status_code not in (401, 403):
+        raise _refused(answer, spreads=answer.ok)
+
+
+def signature(proof: Proof) -> None:
+    """Have a token signed, for all that follows."""
+    proof.token = identity.door_token(proof.gcp, proof.account, proof.origin)
+
+
+def door(proof: Proof) -> None:
+    """Be the log pusher."""
+    answer = proof.ask("GET", HEALTH)
+    if DOORS_OWN in answer.headers or answer.status_code in (401, 403):
+        raise _refused(answer, spreads=answer.status_code == requests.codes.forbidden)
+
+
+def server(proof: Proof) -> None:
+    """Ask MLflow for its health."""
+    answer = proof.ask("GET", HEALTH)
+    if answer.status_code != requests.codes.ok:
+        raise _refused(answer)
+
+
+def database(proof: Proof) -> None:
+    """Look for the proof's experiment, which need not be there yet."""
+    answer = proof.ask("GET", "/api/2.0/mlflow/experiments/get-by-name", params={"experiment_name": EXPERIMENT})
+    proof.experiment = {} if "RESOURCE_DOES_NOT_EXIST" in answer.text else _object(answer)["experiment"]
+
+
+def run(proof: Proof) -> None:
+    """Log one run with a metric, and read it back."""
+    database(proof)  # once more: an answer may have been lost
+    if not proof.experiment:
+        proof.experiment = proof.mlflow("POST", "experiments/create", name=EXPERIMENT)
+    elif proof.experiment.get("lifecycle_stage") == "deleted":
+        proof.mlflow("POST", "experiments/restore", experiment_id=proof.experiment["experiment_id"])
+    now = int(time.time() * 1000)
+    begun = {"experiment_id": proof.experiment["experiment_id"], "run_name": RUN, "start_time": now}
+    proof.run = proof.mlflow("POST", "runs/create", **begun)["run"]["info"]
+    which = proof.run["run_id"]
+    proof.mlflow("POST", "runs/log-metric", run_id=which, key=METRIC, value=VALUE, timestamp=now, step=0)
+    proof.mlflow("POST", "runs/update", run_id=which, status="FINISHED", end_time=now)
+    logged = proof.mlflow("GET", "runs/get", run_id=which)["run"]["data"].get("metrics", [])
+    if (values := [metric["value"] for metric in logged if metric["key"] == METRIC]) != [VALUE]:
+        raise Broken(f"the metric {VALUE} was read back as {values}")
+
+
+def artifact(proof: Proof) -> None:
+    """Write a file to where the run keeps its files, and read it back."""
+    bucket, folder = _place(proof.run)
+    blob, text = proof.storage.bucket(bucket).blob(f"{folder}/{FILE}"), proof.run["run_id"].encode()
+    blob.upload_from_string(text, retry=None, timeout=TIMEOUT)
+    if (read := blob.download_as_bytes(retry=None, timeout=TIMEOUT)) != text:
+        raise Broken(f"{len(read)} bytes were read back instead of {len(text)}")
+
+
+def forget(proof: Proof) -> None:
+    """Remove what this proof has logged, and any that died before: files by generation, then the runs.
+
+    The bucket keeps versions: what is deleted by its name alone stays in it as an older one.
+    """
+    ours = {"filter": f"attributes.run_name = '{RUN}'", "run_view_type": "ACTIVE_ONLY", "max_results": 1000}
+    which = {"experiment_ids": [proof.experiment["experiment_id"]], **ours}
+    for found in proof.mlflow("POST", "runs/search", **which).get("runs", []):
+        bucket, folder = _place(found["info"])
+        for blob in proof.storage.list_blobs(bucket, prefix=f"{folder}/", versions=True, retry=None, timeout=TIMEOUT):
+            blob.delete(retry=None, timeout=TIMEOUT)
+        proof.mlflow("POST", "runs/delete", run_id=found["info"]["run_id"])
+    if left := proof.mlflow("POST", "runs/search", **which).get("runs"):
+        raise Broken(f"{len(left)} runs of proofs are still in the experiment {EXPERIMENT}")
+
+
+LINKS = (
+    Link("the address answers", "Nothing answers at the server's address",
+         address),
+    Link("an anonymous request is refused", "The front door does not refuse who has not signed in",
+         stranger, after="apps/*/iap"),
+    Link("you may sign for the log pusher", "You cannot sign for the log pusher",
+         signature, after="*/serviceAccounts/*-log-pusher@*/iamPolicy"),
+    Link("the front door lets the log pusher in", "The front door refuses the log pusher",
+         door, after="*/iap_web/*/iamPolicy"),
+    Link("MLflow answers", "The front door lets the log pusher in, and the server does not answer",
+         server),
+    Link("its database answers", "The server answers, and its database does not",
+         database),
+    Link("a run with a metric is logged and read back", "MLflow and its database answer, and no run can be logged",
+         run, changes=True),
+    Link("a file is written to the bucket and read back",
+         "Runs can be logged, and the artifact bucket refuses the log pusher",
+         artifact, after="*/buckets/*/iamPolicy", changes=True),
+    Link("run and file are deleted", "Everything works, and what the proof has logged cannot be deleted",
+         forget, after="*/buckets/*/iamPolicy", changes=True),
+)  # fmt: skip
+"""The chain: what is asked, what it means when it does not hold, and which change of a moment ago explains that."""
+
+
+def hold(link: Link, proof: Proof) -> None:
+    """Ask for one link.
+
+    Raises:
+        Broken: It does not hold.
+        NeedsCustomClient: See Proof.ask.
+    """
+    try:
+        link.ask(proof)
+    except Exception as error:
+        refusal = refusal_of(error)
+        if refusal is None:
+            raise
+        rule = retry.meaning_of(refusal)
+        seconds = 0.0 if rule.after else rule.patience
+        raise Broken(str(refusal), seconds=seconds, spreads=refusal.status in (403, 404)) from error
+
+
+def _object(answer: requests.Response) -> dict[str, Any]:
+    """The JSON of an answer that is good."""
+    try:
+        if answer.status_code == requests.codes.ok:
+            return dict(answer.json())
+    except ValueError:
+        pass  # somebody else than MLflow has answered
+    raise _refused(answer)
+
+
+def _refused(answer: requests.Response, *, spreads: bool = False) -> Broken:
+    return Broken(_words(answer), seconds=STARTS if answer.status_code in (404, 502, 503) else 0.0, spreads=spreads)
+
+
+def _words(answer: requests.Response) -> str:
+    """An answer in one line: a front end's own error is HTML over many."""
+    return f"{answer.status_code} {' '.join(answer.text.split())[:200]}".strip()
+
+
+def _place(info: dict[str, Any]) -> tuple[str, str]:
+    """The bucket and the folder in it that a run keeps its files in."""
+    uri = str(info.get("artifact_uri", ""))
+    bucket, _, folder = uri.removeprefix("gs://").partition("/")
+    if not uri.startswith("gs://") or not folder:
+        raise Broken(f"MLflow gives out {uri or 'nothing'} as the place of files, which is no folder of a bucket")
+    return bucket, folder
