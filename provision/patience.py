@@ -57,7 +57,7 @@ class Patience:
         try:
             return retry.patiently(self.clock.monotonic, self.pause, self.circumstances, told, about)(act)
         except Exception as error:
-            explained = retry.explained(error, what, self.circumstances)
+            explained = retry.explained(error, what, self.circumstances, about)
             if explained is error:
                 raise
             raise explained from error

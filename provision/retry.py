@@ -38,6 +38,7 @@ class Rule:
         message: A pattern of Google's sentence.
         violation: A pattern of the type of a violation.
         ended: A pattern of the API whose operation ended so; no other line is about the end of one.
+        about: A pattern of the ref that was worked on.
         patience: Seconds that the same answer is borne with.
         times: How often it is, at the most; as often as it comes when 0.
         after: What must have been done a moment ago, by us, for patience to make sense: ``enable`` an API, ``grant``
@@ -52,15 +53,17 @@ class Rule:
     message: str = ""
     violation: str = ""
     ended: str = ""
+    about: str = ""
     patience: float = 0
     times: int = 0
     after: str = ""
     error: type[errors.ProvisionError] = errors.GoogleRefused
 
-    def fits(self, refusal: Refusal) -> bool:
-        """Whether the answer is of this kind."""
+    def fits(self, refusal: Refusal, about: str = "") -> bool:
+        """Whether the answer is of this kind, when a ref was worked on."""
         return (
             bool(self.ended) == bool(refusal.ended)
+            and bool(re.search(self.about, about))
             and bool(re.search(self.ended, refusal.ended))
             and (not self.status or refusal.status in self.status)
             and bool(re.search(self.reason, f"{refusal.reason} {refusal.rpc_status}"))
@@ -139,6 +142,9 @@ TABLE = (
     Rule(_AGAIN, "the etag was overtaken", (400,), "FAILED_PRECONDITION", "etag", patience=60),
     Rule(_AGAIN, "the fingerprint was overtaken", (400,), message="fingerprint", patience=60),
     Rule(_FINAL, "the edition has no such machine", (400,), message="Invalid (custom )?Tier", error=errors.SettingRefused),
+    # https://cloud.google.com/iap/docs/reference/app-engine-apis wants a client, the guide does without; no word is known.
+    Rule(_FINAL, "the front door needs a client of the user's own", (400,), about="^apps/[^/]+/iap$",
+         error=errors.NeedsCustomClient),
     Rule(_FINAL, "the request cannot be granted"),
 
     Rule(_AGAIN, "an activation ended halfway", ended="serviceusage", message="160009|with failed services", patience=300),
@@ -156,9 +162,9 @@ TABLE = (
 )  # fmt: skip
 
 
-def meaning_of(refusal: Refusal) -> Rule:
-    """Look an answer up in the table."""
-    return next(rule for rule in TABLE if rule.fits(refusal))
+def meaning_of(refusal: Refusal, about: str = "") -> Rule:
+    """Look an answer up in the table; about is the ref that was worked on, if it was one."""
+    return next(rule for rule in TABLE if rule.fits(refusal, about))
 
 
 def absent(error: BaseException) -> bool:
@@ -208,7 +214,7 @@ def patiently(
         refusal = refusal_of(error)
         if refusal is None:
             return False
-        rule = meaning_of(refusal)
+        rule = meaning_of(refusal, about)
         if not rule.patience or not circumstances.explain(rule.after, refusal, about):
             return False
         met[rule] += 1
@@ -230,18 +236,19 @@ def patiently(
     )
 
 
-def explained(error: Exception, what: str, circumstances: Circumstances | None = None) -> Exception:
+def explained(error: Exception, what: str, circumstances: Circumstances | None = None, about: str = "") -> Exception:
     """Turn an error of Google's libraries into one that tells the user what to do; others come back as they are.
 
     Args:
         error: What was raised.
         what: What we were about, such as ``creating projects/p/instances/i``.
         circumstances: What was done a moment ago.
+        about: The ref that was worked on, if it is one.
     """
     refusal = refusal_of(error)
     if refusal is None:
         return error
-    kind = meaning_of(refusal).error
+    kind = meaning_of(refusal, about).error
     if refusal.ended and kind is errors.GoogleRefused:  # an operation tells its failure by itself
         return error
     if kind is errors.ApiDisabled and (circumstances or Circumstances()).is_foreign(refusal):

@@ -153,7 +153,7 @@ class World:
     def add_project(self, seed: Json) -> Json:
         """Make a project, with billing, of {projectId, projectNumber?, services?, labels?, parent?, name?}.
 
-        `services` are the APIs that are on; without them all are.
+        `services` are the APIs that are on; without them all are. An empty `parent` is none: no organization.
         """
         now, services = self.timestamp(), seed.get("services")
         row: Json = {
@@ -166,7 +166,7 @@ class World:
             "services": {"*": services is None} | {full_service(s): True for s in services or ()},
             "billing": "billingAccounts/000000-AAAAAA-BBBBBB",
             "labels": seed.get("labels") or {},
-            "parent": seed.get("parent") or {"type": "organization", "id": "123456789012"},
+            "parent": seed.get("parent", {"type": "organization", "id": "123456789012"}),
         }
         self.projects[row["projectId"]] = row
         return row

@@ -53,10 +53,10 @@ class Cloud:
 
 
 @contextlib.contextmanager
-def cloud() -> Iterator[Cloud]:
-    """Serve one until the block ends."""
+def cloud(of_the_world: Clock | None = None) -> Iterator[Cloud]:
+    """Serve one until the block ends; its time stands still unless it is given another clock."""
     world = World.memory(profile="brief")
-    world.clock = StillClock()
+    world.clock = of_the_world or StillClock()
     control = Control(world, __version__)
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(create_app(world, control), log_level="warning", date_header=False))

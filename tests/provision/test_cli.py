@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from provision.cli import cli
+from provision.proof import LINKS
 from tests.provision.conftest import PROJECT, folder_in
 
 COMMANDS = ("up", "plan", "drift", "verify", "status", "token", "rollback", "release", "down", "stop", "rehearse")
@@ -61,6 +62,45 @@ def test_a_second_up_changes_nothing_and_says_what_to_type_next(deployed, shared
     assert "python -m provision drift --local" in again.out
     assert "python -m provision down --local" in again.out
     assert again.err == ""
+
+
+def test_up_proves_what_it_has_changed(deployed, shared_cloud):
+    """The first one logs a run and a file; another one, which changes nothing, reads only."""
+    again = deployed.type("up", "--local", "--json").json
+
+    assert deployed.first.json["proved"] == [link.asked for link in LINKS]
+    assert again["proved"] == [link.asked for link in LINKS if not link.changes]
+    assert [run["info"]["lifecycle_stage"] for run in shared_cloud.tracking.runs.values()] == ["deleted"]
+
+
+def test_verify_proves_it_whenever_it_is_asked(deployed, shared_cloud):
+    """One run, one file, and nothing is left of either; what was asked is told, and the ledger stays as it was."""
+    shared_cloud.writes()
+    told = deployed.type("verify", "--local")
+    writes = shared_cloud.writes()
+
+    assert writes == ["storage.objects.insert", "storage.objects.delete"]
+    assert [line.strip() for line in told.out.splitlines()[:-1]] == [f"ok {link.asked}" for link in LINKS]
+    assert told.out.splitlines()[-1].startswith(f"MLflow works: {deployed.first.json['url']}")
+    assert deployed.type("verify", "--local", "--json").json["proved"] == [link.asked for link in LINKS]
+
+
+def test_a_proof_that_broke_is_made_up_for(deployed, shared_cloud):
+    """By the next `up`, though that one has nothing to change; `verify` says the same meanwhile."""
+    refusing = lambda asked: (500, {}, "disk full") if asked.path.endswith("/runs/create") else None  # noqa: E731 - one line
+    bucket = next(name for name in buckets(shared_cloud) if "-artifacts-" in name)
+    shared_cloud.google("PATCH", f"storage.googleapis.com/storage/v1/b/{bucket}", {"lifecycle": {"rule": []}})
+    shared_cloud.tracking.instead = refusing
+    broken = [deployed.type(command, "--local", code=1).err for command in ("up", "verify")]
+    shared_cloud.tracking.instead = lambda asked: None
+    mended = deployed.type("up", "--local", "--json").json
+    again = deployed.type("up", "--local", "--json").json
+
+    for told in broken:
+        assert "MLflow and its database answer, and no run can be logged: 500 disk full" in told
+    assert mended["changes"] == []
+    assert mended["proved"] == [link.asked for link in LINKS]
+    assert again["proved"] == [link.asked for link in LINKS if not link.changes]
 
 
 @pytest.mark.parametrize("command", ["plan", "drift"])

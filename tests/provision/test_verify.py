@@ -243,9 +243,10 @@ def test_a_link_is_broken(chain, breaks, says, longest):
     assert longest * 0.9 <= waited <= longest * 1.03
 
 
-def test_google_has_no_client_for_the_door(chain):
+@pytest.mark.parametrize("signed", [False, True], ids=["for who signs in", "for nobody at all"])
+def test_google_has_no_client_for_the_door(chain, signed):
     """Waiting would not help: it is said at once what does, step by step."""
-    chain.answers("/health", 502, NO_CLIENT, IAP, signed=False)
+    chain.answers("/health", 502, NO_CLIENT, IAP, signed=signed)
     with pytest.raises(NeedsCustomClient, match="Empty Google Account OAuth client") as told:
         chain.prove()
 

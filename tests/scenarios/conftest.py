@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from google.oauth2.credentials import Credentials
 
-from provision import log
+from provision import log, session, verify
 from provision.emulator import iam, scenarios, tokens
 from provision.emulator.faults import Calls
 from provision.gcp import Gcp
@@ -110,6 +110,14 @@ class Rehearsal:
     def table(self, kind: str) -> dict[str, Any]:
         """What the cloud has of one kind, by its full name."""
         return dict(self.place.world.table(kind))
+
+    def up_and_verify(self) -> float:
+        """`up` with the proof at its end; the seconds that the proof waited."""
+        engine = self.deployment.up()
+        since = self.place.clock.monotonic()
+        account, origin = session.log_pusher_of(engine.ledger), session.origin_of(engine.ledger)
+        verify.prove(engine.deeds.patience, account, origin, whole=True)
+        return self.place.clock.monotonic() - since
 
     def called(self, method: str) -> list[int]:
         """The statuses with which a method answered, in order."""

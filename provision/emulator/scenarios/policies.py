@@ -9,6 +9,9 @@ from provision.emulator.world import World
 
 Json = dict[str, Any]
 
+SPREADING = ("grants-spread-late", "door-policy-late")
+"""Scenarios that remember what was granted when, and for how long it does not count."""
+
 NIGHT = {"title": "at night", "expression": "request.time.getHours('UTC') > 20"}
 
 
@@ -60,8 +63,12 @@ def granted(call: Call, state: Playing, go_on: GoOn) -> Answer:
 @iam.before_any_grant
 def has_spread(world: World, resource: str, role: str, member: str) -> bool:
     """Whether a grant works by now."""
-    state = playing(world, "grants-spread-late")
-    since = state.row.get("granted", {}).get(f"{resource} {role} {member}") if state else None
+    return all(_knows(world, name, f"{resource} {role} {member}") for name in SPREADING)
+
+
+def _knows(world: World, name: str, grant: str) -> bool:
+    state = playing(world, name)
+    since = state.row.get("granted", {}).get(grant) if state else None
     return state is None or since is None or not state.lasts(since)
 
 
