@@ -1,8 +1,8 @@
 """The proof that a deployment works, link by link: from a stranger at its front door to a file in its bucket.
 
-It goes the way that clients go: through the door as the log pusher, by MLflow's REST API, and straight to the bucket with
-a file. What it logs is one run of a name of its own in an experiment of its own; the last link removes it, and what a proof
-that died has left. https://mlflow.org/docs/latest/api_reference/rest-api.html
+It goes the way of clients: through the door as the log pusher, by MLflow's REST API, and straight to the bucket with a
+file. What it logs is one run of a name of its own in an experiment of its own; the last link removes it, and what a
+proof that died has left. https://mlflow.org/docs/latest/api_reference/rest-api.html
 """
 
 import time

@@ -105,6 +105,37 @@ def test_up_gives_an_address_within_half_a_minute(folder: Folder, deployed: dict
     assert deployed["seconds"] < 60  # half of it on a machine that does nothing else; benchmarks/ has the figure
 
 
+def test_up_has_proved_it_and_left_nothing(folder: Folder, deployed: dict):
+    """One run, which is deleted; in the bucket no file, and no older version of one; `verify` does the same once more."""
+    first = proofs(folder, deployed)
+    told = json.loads(folder.run("verify", "--local", "--json"))
+
+    assert first == (["deleted"], [])
+    assert told["proved"] == deployed["proved"]
+    assert "a run with a metric is logged and read back" in told["proved"]
+    assert "a file is written to the bucket and read back" in told["proved"]
+    assert proofs(folder, deployed) == (["deleted", "deleted"], [])
+
+
+def proofs(folder: Folder, deployed: dict) -> tuple[list[str], list[str]]:
+    """What stage of life the runs of proofs are in, and what lies in the bucket in any version."""
+    api, signed = f"{deployed['url']}/api/2.0/mlflow", bearer(token_of(folder))
+    name = {"experiment_name": "_provision"}
+    experiment = requests.get(f"{api}/experiments/get-by-name", params=name, headers=signed, timeout=30).json()
+    body = {"experiment_ids": [experiment["experiment"]["experiment_id"]], "run_view_type": "ALL"}
+    runs = requests.post(f"{api}/runs/search", json=body, headers=signed, timeout=30).json()["runs"]
+    bucket = artifact_bucket(folder)
+    objects = folder.google("GET", f"storage.googleapis.com/storage/v1/b/{bucket}/o?versions=true").get("items", [])
+    return [run["info"]["lifecycle_stage"] for run in runs], [item["name"] for item in objects]
+
+
+def artifact_bucket(folder: Folder) -> str:
+    records = folder.ledger()["records"]
+    return next(ref for ref in records if "/buckets/" in ref and "artifacts" in ref and "iam" not in ref).rpartition(
+        "/"
+    )[2]
+
+
 def test_a_second_up_changes_nothing(folder: Folder, deployed: dict):
     """No change, and no changing call."""
     folder.writes()
@@ -293,13 +324,9 @@ def test_the_password_is_nowhere_but_in_secret_manager(folder: Folder, deployed:
 
 
 def changed_bucket(folder: Folder) -> str:
-    bucket = next(
-        ref for ref in folder.ledger()["records"] if "/buckets/" in ref and "artifacts" in ref and "iam" not in ref
-    )
-    name = bucket.rpartition("/")[2]
     folder.google(
         "PATCH",
-        f"storage.googleapis.com/storage/v1/b/{name}",
+        f"storage.googleapis.com/storage/v1/b/{artifact_bucket(folder)}",
         {"iamConfiguration": {"publicAccessPrevention": "inherited"}},
     )
     return "publicAccessPrevention"
@@ -388,6 +415,17 @@ def test_down_leaves_only_what_it_lists(folder: Folder, deployed: dict):
     assert {ref for ref in stays if not ref.startswith("gs://")} == left["ours"]
     assert left["others"] == set()
     assert any("backup" in why.lower() for why in stays.values())
+
+
+def test_a_bucket_that_only_a_proof_has_used_is_empty(folder: Folder):
+    """Up and down once more, with nothing logged in between: the bucket is not spared, for it holds no data of anybody."""
+    again = json.loads(folder.run("up", "--local", "--json"))
+    proved = proofs(folder, again)
+    printed = json.loads(folder.run("down", "--local", "--yes", "--json"))
+
+    assert proved == (["deleted"], [])
+    assert not [item["ref"] for item in printed["stays"] if "/buckets/" in item["ref"]]
+    assert what_is_left(folder)["others"] == set()
 
 
 def what_is_left(folder: Folder) -> dict[str, set[str]]:

@@ -259,6 +259,13 @@ def test_whose_right_may_be_on_its_way(message, explained):
 
     assert heals(599) is explained
     assert not heals(601)
+def test_a_door_that_is_not_switched_on_needs_a_client():
+    """No word of such an answer is known: what was worked on tells (https://cloud.google.com/iap/docs/reference/app-engine-apis)."""
+    body = platform(400, "INVALID_ARGUMENT", "Request contains an invalid argument.")
+    refused = HttpError(httplib2.Response({"status": 400}), json.dumps(body).encode())
+    told = {about: type(retry.explained(refused, "x", about=about)) for about in ("apps/p/iap", "apps/p", "")}
+
+    assert told == {"apps/p/iap": errors.NeedsCustomClient, "apps/p": errors.GoogleRefused, "": errors.GoogleRefused}
 
 
 def test_what_a_policy_names_is_told():
