@@ -7,8 +7,10 @@ import pytest
 from click.testing import CliRunner
 
 from provision.cli import cli
+from provision.emulator import tokens
 from provision.proof import LINKS
 from tests.provision.conftest import PROJECT, folder_in
+from tests.provision.terminal import Folder
 
 COMMANDS = ("up", "plan", "drift", "verify", "status", "token", "rollback", "release", "down", "stop", "rehearse")
 
@@ -83,6 +85,23 @@ def test_verify_proves_it_whenever_it_is_asked(deployed, shared_cloud):
     assert [line.strip() for line in told.out.splitlines()[:-1]] == [f"ok {link.asked}" for link in LINKS]
     assert told.out.splitlines()[-1].startswith(f"MLflow works: {deployed.first.json['url']}")
     assert deployed.type("verify", "--local", "--json").json["proved"] == [link.asked for link in LINKS]
+
+
+def test_who_only_verifies_is_given_no_rights(deployed, shared_cloud, tmp_path):
+    """The next `up` grants to those who deploy, and asking whether it works is no deploying."""
+    path = f"cloudresourcemanager.googleapis.com/v3/projects/{PROJECT}"
+    policy = shared_cloud.google("POST", f"{path}:getIamPolicy", {})
+    for role in ("roles/owner", "roles/iam.serviceAccountTokenCreator"):
+        policy["bindings"].append({"role": role, "members": ["user:bob@example.com"]})
+    shared_cloud.google("POST", f"{path}:setIamPolicy", {"policy": policy})
+    with shared_cloud.world.transaction():
+        token = tokens.issue(shared_cloud.world, "user:bob@example.com")
+    bobs = Folder(tmp_path / "bobs", shared_cloud.url, token)
+    proved = bobs.type("verify", "--local", "--json").json["proved"]
+    runners = deployed.type("state", "show", "--local", "--json").json["runners"]
+
+    assert proved == [link.asked for link in LINKS]
+    assert runners == ["user:owner@example.com"]
 
 
 def test_a_proof_that_broke_is_made_up_for(deployed, shared_cloud):

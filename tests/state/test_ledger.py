@@ -74,6 +74,7 @@ LEDGERS = st.builds(
             "counters": st.dictionaries(st.text(), st.integers(0), max_size=1),
         }
     ),
+    proved=st.integers(0),
     replacing=st.lists(st.text(), max_size=1),
     facts=st.dictionaries(st.text(), BODIES, max_size=2),
 )
