@@ -40,6 +40,8 @@ PLAN = Plan((
     row(apis,              settles=120),
     row(service_accounts,  apis, settles=90),
     row(project_roles,     service_accounts, at_least=("bindings",)),
+    # Early: a grant takes minutes to spread, and this one is used at the very end.
+    row(client_rights,     service_accounts, dies_with=service_accounts),
 
     row(network,           apis),
     row(subnet,            network),
@@ -78,5 +80,4 @@ PLAN = Plan((
         awaits=(sql_instance, sql_database, sql_user), renews=True, settles=60, told=_appengine.told),
     row(traffic,           server, settles=60),
     row(door_access,       server),
-    row(client_rights,     service_accounts, dies_with=service_accounts),
 ))  # fmt: skip

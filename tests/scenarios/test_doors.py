@@ -1,5 +1,6 @@
 """Front doors whose OAuth client serves nobody or not everybody, and that learn late who may come in."""
 
+from fnmatch import fnmatchcase
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -8,6 +9,7 @@ import pytest
 from provision.config import Config
 from provision.emulator.machines.registry import MANAGED_CLIENT
 from provision.errors import NeedsCustomClient, NotReachable
+from provision.proof import LINKS
 from tests.journey.deploy import BASE
 from tests.scenarios.conftest import Rehearsal
 from tests.scenarios.doors import cloud_with_doors
@@ -46,6 +48,19 @@ def signs_in(rehearsal: Rehearsal, email: str) -> tuple[httpx.Response, httpx.Re
         if said.has_redirect_location:
             browser.get(said.headers["location"])
         return said, browser.get(url)
+
+
+def test_05_what_a_proof_may_have_to_wait_for_is_granted_early(rehearsal):
+    """The right to sign for the log pusher spreads while all the rest is deployed; and each change that a proof would wait
+    for is one that `up` makes."""
+    rehearsal.up()
+    calls = [(call["id"], call["path"]) for call in rehearsal.calls.all()]
+    granted = next(n for n, (what, path) in enumerate(calls) if what.endswith("setIamPolicy") and "log-pusher" in path)
+    built = next(n for n, (what, _) in enumerate(calls) if what == "cloudbuild.projects.locations.builds.create")
+    refs = rehearsal.deployment.ledger().records
+
+    assert granted < built
+    assert [link.asked for link in LINKS if link.after and not any(fnmatchcase(ref, link.after) for ref in refs)] == []
 
 
 def test_15_the_project_has_no_organization(rehearsal):

@@ -4,7 +4,6 @@ from typing import Any
 
 from provision.emulator import errors
 from provision.emulator.api import Call, Reply
-from provision.emulator.machines.registry import MANAGED_CLIENT
 from provision.emulator.scenarios import Answer, GoOn, Playing, habit, policies, scenario
 from provision.emulator.world import World
 
@@ -62,6 +61,8 @@ def outsiders_refused(world: World, options: Json) -> None:
 @habit("accounts.signin.choose", of="outsiders-refused")
 def outsider(call: Call, playing: Playing, go_on: GoOn) -> Answer:
     """Google's page says so before the door is reached, whatever the door's policy grants."""
+    from provision.emulator.machines.registry import MANAGED_CLIENT
+
     email = str(call.body.get("email") or "").strip().lower()
     if call.body.get("client_id") == MANAGED_CLIENT and email.rpartition("@")[2] != playing["domain"]:
         return Reply(status=403, text=ORG_INTERNAL, media_type="text/html; charset=UTF-8")
