@@ -142,6 +142,10 @@ BROKEN = [
         "The front door does not refuse who has not signed in: 200 OK", 600,
         id="the door is open, and was shut a moment ago"),
     pytest.param(
+        lambda chain: chain.answers("/health", 302, "", {"location": "https://elsewhere.example/"}, signed=False),
+        "The front door does not refuse who has not signed in: 302", 0,
+        id="the door leads elsewhere"),
+    pytest.param(
         lambda chain: setattr(chain, "account", f"nobody@{PROJECT}.iam.gserviceaccount.com"),
         "You cannot sign for the log pusher: Not found; Gaia id not found for email nobody@", 0,
         id="there is no log pusher"),
@@ -162,6 +166,10 @@ BROKEN = [
         lambda chain: chain.answers("/health", 403, "You don't have access", IAP),
         "The front door refuses the log pusher: 403 You don't have access", 0,
         id="the log pusher may not come in"),
+    pytest.param(
+        lambda chain: chain.answers("/health", 403, "You don't have access"),
+        "The front door refuses the log pusher: 403 You don't have access", 0,
+        id="the log pusher may not come in, and the door does not say who it is"),
     pytest.param(
         lambda chain: (chain.answers("/health", 403, "You don't have access", IAP),
                        chain.changed("the right to come in")),
@@ -230,6 +238,16 @@ BROKEN = [
         f"{EVERYTHING}: 1 runs of proofs are still in the experiment _provision", 0,
         id="the run stays"),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "answer", [(302, "", {"location": "https://accounts.google.com/o/oauth2/v2/auth"}), (403, "no")]
+)
+def test_a_stranger_may_be_refused_in_another_way(chain, answer):
+    """Sent to sign in, as a browser is, or told that there is no access: the door is shut."""
+    chain.answers("/health", *answer, signed=False)
+
+    assert chain.prove() == (0, None)
 
 
 @pytest.mark.parametrize(("breaks", "says", "longest"), BROKEN)
