@@ -30,6 +30,7 @@ def test_plan_of_a_project_in_which_nothing_is_on(folder, cloud):
         pytest.param(("status",), id="status"),
         pytest.param(("drift",), id="drift"),
         pytest.param(("token",), id="token"),
+        pytest.param(("verify",), id="verify"),
         pytest.param(("down", "--yes"), id="down"),
         pytest.param(("status", *STATE), id="a file that is not there"),
         pytest.param(("down", "--yes", "--state", "gs://somewhere-else/ledger"), id="a bucket that is not there"),
@@ -48,7 +49,7 @@ def test_where_nothing_is_deployed(folder, cloud, words, services):
     assert cloud.writes() == []
 
 
-@pytest.mark.parametrize("words", ["plan", "status", "drift", "token", "down --yes"])
+@pytest.mark.parametrize("words", ["plan", "status", "drift", "verify", "token", "down --yes"])
 def test_where_no_emulator_runs(folder, words):
     """Nothing is started only to be asked."""
     (folder.path / ".provision" / "data" / "emulator.json").unlink()

@@ -204,6 +204,7 @@ def test_the_ledger_of_something_else(folder, cloud, text, says):
         ("state show projects/p", "python -m provision state list {} tells all."),
         ("state push older.json", "Look with python -m provision state history {} what was done since"),
         ("token", "Run python -m provision up {} to its end."),
+        ("verify", "Run python -m provision up {} to its end."),
     ],
 )
 def test_what_a_hint_says_to_type_can_be_typed(folder, cloud, words, told):
@@ -226,6 +227,7 @@ def test_what_a_hint_says_to_type_can_be_typed(folder, cloud, words, told):
         "drift",
         "status",
         "token",
+        "verify",
         "up",
         "plan",
         "state list",
