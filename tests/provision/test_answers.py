@@ -259,6 +259,8 @@ def test_whose_right_may_be_on_its_way(message, explained):
 
     assert heals(599) is explained
     assert not heals(601)
+
+
 def test_a_door_that_is_not_switched_on_needs_a_client():
     """No word of such an answer is known: what was worked on tells (https://cloud.google.com/iap/docs/reference/app-engine-apis)."""
     body = platform(400, "INVALID_ARGUMENT", "Request contains an invalid argument.")
