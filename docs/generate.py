@@ -4,8 +4,11 @@ A generated part of a page stands between the lines ``<!-- begin NAME -->`` and 
 it is written by hand.
 """
 
+import ast
+import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +24,15 @@ PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/**/*.md")
 WIDTH = 100
 PART = re.compile(r"(<!-- begin (?P<name>[\w-]+) -->\n).*?(<!-- end (?P=name) -->)", re.DOTALL)
 
+CALLED = ROOT / "tests" / "methods.txt"
+FIGURES = ROOT / "docs" / "reference" / "fidelity.jsonl"
+FIGURES_SHOWN = {
+    "status": "status right",
+    "keys_recall": "fields there",
+    "keys_precision": "fields not too many",
+    "values": "values right",
+    "lifecycle": "operations right",
+}
 SMALLEST_STEP = "steps/build_access.py"
 
 
@@ -62,16 +74,12 @@ def errors() -> str:
 
 def emulated() -> str:
     """The API methods that the emulator serves, by API."""
-    from provision.emulator.api import ENDPOINTS, METHODS
+    return _methods(_by_api(_served()))
 
-    _load_emulator()
-    undocumented = {method for routes in ENDPOINTS.values() for _, method in routes}
-    by_api: dict[str, set[str]] = {}
-    for method, _ in METHODS:
-        api, _, rest = method.partition(".")
-        by_api.setdefault("others" if method in undocumented else api, set()).add(rest or method)
-    rows = ((f"`{api}`", str(len(found)), _listed(found)) for api, found in sorted(by_api.items()))
-    return _table(("API", "methods", "which"), rows)
+
+def used() -> str:
+    """The API methods that the tool was seen to call by its tests, by API."""
+    return _methods(_by_api(CALLED.read_text(encoding="utf-8").split()))
 
 
 def scenarios() -> str:
@@ -91,6 +99,36 @@ def scenarios() -> str:
     return _table(("name", "what Google does", "options, as they are unless set", "who tells"), rows)
 
 
+def sources() -> str:
+    """What of the emulator is tested by somebody's word, and whose."""
+    rows = (
+        (f"[`{path.stem}`](../../{path.relative_to(ROOT)})", _of_a_page(what), f"[page]({url})")
+        for path, what, url in _cited()
+    )
+    return _table(("tests", "what Google does, as it is tested", "who tells"), rows)
+
+
+def fidelity() -> str:
+    """Each API that is served: what of it was compared with recordings and how that went, and what tests cite."""
+    served = Counter({api: len(methods) for api, methods in _by_api(_served()).items()})
+    cited = Counter(_api(path.stem.removeprefix("test_").partition("_")[0]) for path, _, _ in _cited())
+    figures = [json.loads(line) for line in FIGURES.read_text(encoding="utf-8").splitlines()]
+    proved = {_api(line["api"]): line for line in figures if line["of"] == "proved"}
+    compared = {_api(line["api"]): line["requests"] for line in figures if line["of"] == "all"}
+    rows = (
+        (
+            "together" if api == "TOTAL" else f"`{api}`",
+            str(served[api] if api in served else served.total()),
+            str(compared.get(api, 0)),
+            *(str(proved.get(api, {}).get(figure, "-")) for figure in ("requests", *FIGURES_SHOWN)),
+            str(cited[api] if api in served else cited.total()),
+        )
+        for api in (*sorted(served), "TOTAL")
+    )
+    head = ("API", "methods", "answers compared", "of these proved", *FIGURES_SHOWN.values(), "tests with a source")
+    return _table(head, rows)
+
+
 def smallest_step() -> str:
     """The smallest step, whole."""
     return f"```python\n# {SMALLEST_STEP}\n{(ROOT / SMALLEST_STEP).read_text(encoding='utf-8')}```\n"
@@ -101,6 +139,9 @@ PARTS: dict[str, Callable[[], str]] = {
     "steps": steps,
     "errors": errors,
     "emulated": emulated,
+    "used": used,
+    "fidelity": fidelity,
+    "sources": sources,
     "scenarios": scenarios,
     "smallest-step": smallest_step,
 }
@@ -159,6 +200,46 @@ def _listed(methods: Iterable[str]) -> str:
     return "; ".join(
         f"{resource}: {', '.join(verbs)}" if resource else ", ".join(verbs) for resource, verbs in by_resource.items()
     )
+
+
+def _served() -> set[str]:
+    """The ids of all methods of the emulator."""
+    from provision.emulator.api import METHODS
+
+    _load_emulator()
+    return {method for method, _ in METHODS}
+
+
+def _by_api(methods: Iterable[str]) -> dict[str, set[str]]:
+    """Ids of methods, without the API, by API; those that stand in no discovery document by themselves."""
+    from provision.emulator.api import ENDPOINTS
+
+    _load_emulator()
+    undocumented = {method for routes in ENDPOINTS.values() for _, method in routes}
+    by_api: dict[str, set[str]] = {}
+    for method in methods:
+        api, _, rest = method.partition(".")
+        by_api.setdefault("others" if method in undocumented else api, set()).add(rest or method)
+    return by_api
+
+
+def _methods(by_api: dict[str, set[str]]) -> str:
+    rows = ((f"`{api}`", str(len(found)), _listed(found)) for api, found in sorted(by_api.items()))
+    return _table(("API", "methods", "which"), rows)
+
+
+def _cited() -> Iterator[tuple[Path, str, str]]:
+    """Tests of the emulator that cite a page: the file, what the test says, the page."""
+    for path in sorted((ROOT / "tests" / "emulator").glob("test_*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            for mark in getattr(node, "decorator_list", ()):
+                if isinstance(node, ast.FunctionDef) and ast.unparse(mark).startswith("pytest.mark.source("):
+                    yield path, (ast.get_docstring(node) or "").partition("\n")[0], ast.literal_eval(mark.args[0])
+
+
+def _api(name: str) -> str:
+    """An API as the ids of its methods call it, from what recordings or files of tests are called."""
+    return {"sqladmin": "sql", "identity": "iam", "project": "cloudresourcemanager"}.get(name, name)
 
 
 def _of_a_page(text: str) -> str:

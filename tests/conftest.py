@@ -12,6 +12,8 @@ import uvicorn
 from provision.emulator.server import create_app
 from provision.emulator.world import World
 
+pytest_plugins = ("tests.methods",)
+
 PROJECT, NUMBER = "test-project-1", "123456789012"
 
 

@@ -1,6 +1,6 @@
 """Failures that a test orders by method id, and the journal of what was called."""
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -80,6 +80,10 @@ class Faults:
         return None
 
 
+ANSWERED: Counter[tuple[str, int]] = Counter()
+"""How often each method was answered with each status, by all emulators of this process since it began."""
+
+
 class Calls:
     """The last calls, oldest first."""
 
@@ -91,6 +95,7 @@ class Calls:
         write = http != "GET" and not method.endswith(_READS) and method != "logging.entries.list"
         call = {"id": method, "method": http, "path": path, "caller": caller, "status": status, "write": write}
         self._calls.append(call)
+        ANSWERED[method, status] += 1
 
     def clear(self) -> None:
         """Forget all."""

@@ -104,6 +104,7 @@ def permit(emulator: Any, *accounts: str) -> None:
 
 
 # -- the application
+@pytest.mark.source("https://cloud.google.com/appengine/docs/admin-api/creating-an-application")
 def test_creating_the_application_is_an_operation(gae, google):
     """It tells method, target and user first, the application at last; its host has the region's short id."""
     first = gae.apps().create(body={"id": PROJECT, "locationId": "europe-west"}).execute()
@@ -119,6 +120,7 @@ def test_creating_the_application_is_an_operation(gae, google):
     assert account.get(name=f"projects/{PROJECT}/serviceAccounts/{APPSPOT}").execute()["email"] == APPSPOT
 
 
+@pytest.mark.source("https://docs.cloud.google.com/appengine/docs/standard/locations.md.txt")
 def test_there_is_one_application_and_it_stays(app):
     """A second create is 409, wherever it would be."""
     with pytest.raises(HttpError, match="This application already exists and cannot be re-created") as caught:
@@ -127,6 +129,9 @@ def test_there_is_one_application_and_it_stays(app):
     assert (caught.value.status_code, error_of(caught)["status"]) == (409, "ALREADY_EXISTS")
 
 
+@pytest.mark.source(
+    "https://github.com/twistedpair/google-cloud-sdk/tree/master/google-cloud-sdk/lib/googlecloudsdk/api_lib/app"
+)
 def test_a_project_without_an_application_answers_404(gae):
     """Also for what would be in it."""
     for call in (gae.apps().get(**APP), gae.apps().services().list(**APP)):
@@ -136,6 +141,7 @@ def test_a_project_without_an_application_answers_404(gae):
         assert caught.value.status_code == 404
 
 
+@pytest.mark.source("https://docs.cloud.google.com/appengine/docs/standard/locations.md.txt")
 def test_locations_are_known_before_the_application_is(gae):
     """They have App Engine's own names, and the region's as a label."""
     locations = {row["locationId"]: row for row in gae.apps().locations().list(**APP).execute()["locations"]}
@@ -147,6 +153,7 @@ def test_locations_are_known_before_the_application_is(gae):
         gae.apps().create(body={"id": PROJECT, "locationId": "europe-west1"}).execute()
 
 
+@pytest.mark.source("https://cloud.google.com/iap/docs/reference/app-engine-apis")
 def test_the_door_is_switched_on_with_or_without_a_client(app):
     """A client's secret is never told, only its hash; switching off keeps the client."""
     patch = app.apps().patch
@@ -163,6 +170,7 @@ def test_the_door_is_switched_on_with_or_without_a_client(app):
 
 
 # -- deploying
+@pytest.mark.source("https://github.com/GoogleCloudPlatform/data-science-on-gcp/issues/68")
 def test_the_first_service_must_be_the_default_one(app):
     """Another one is refused until it is there."""
     with pytest.raises(HttpError, match="must be the 'default' service") as caught:
@@ -175,6 +183,7 @@ def test_the_first_service_must_be_the_default_one(app):
     assert services == ["default", "mlflow"]
 
 
+@pytest.mark.source("https://docs.cloud.google.com/appengine/docs/admin-api/reference/rest/v1/apps.services")
 def test_the_first_version_gets_all_traffic_and_the_second_none(served):
     """Until a split says so; the shares must make one, and name versions that are there."""
     deploy(served, DEFAULT, "two")
@@ -192,6 +201,7 @@ def test_the_first_version_gets_all_traffic_and_the_second_none(served):
             split(served, DEFAULT, **shares)
 
 
+@pytest.mark.source("https://docs.cloud.google.com/appengine/docs/admin-api/reference/rest/v1/apps.services.versions")
 def test_image_and_environment_are_told_in_the_full_view_only(served):
     """The basic view has the rest, with defaults filled in."""
     deploy(served, DEFAULT, "two", envVariables={"A": "B"})
@@ -207,6 +217,7 @@ def test_image_and_environment_are_told_in_the_full_view_only(served):
     assert [row["id"] for row in versions.list(**DEFAULT).execute()["versions"]] == ["one", "two"]
 
 
+@pytest.mark.source("https://docs.cloud.google.com/appengine/docs/flexible/reference/app-yaml")
 @pytest.mark.parametrize(
     ("body", "message"),
     [
@@ -233,6 +244,7 @@ def test_settings_outside_the_limits_are_refused(app, body, message):
     assert app.apps().services().list(**APP).execute() == {}
 
 
+@pytest.mark.source("https://github.com/nytimes/drone-gae/issues/67")
 def test_a_deployment_lasts_until_the_version_is_healthy(emulator, app, monkeypatch):
     """It is seen meanwhile, but may not be touched, and the service comes at the end."""
     health = "starting"
@@ -252,6 +264,7 @@ def test_a_deployment_lasts_until_the_version_is_healthy(emulator, app, monkeypa
     assert app.apps().services().get(**DEFAULT).execute()["id"] == "default"
 
 
+@pytest.mark.source("https://github.com/GoogleCloudPlatform/appengine-custom-runtimes-samples/issues/29")
 def test_a_version_that_is_late_is_rolled_back(emulator, app, monkeypatch):
     """After appStartTimeout the operation fails with code 4, and the version is not there."""
     monkeypatch.setattr(emulator.world.machines, "version_health", lambda *_names: "starting")
@@ -269,6 +282,7 @@ def test_a_version_that_is_late_is_rolled_back(emulator, app, monkeypatch):
     assert caught.value.status_code == 404
 
 
+@pytest.mark.source("https://github.com/GoogleCloudPlatform/app-gradle-plugin/issues/175")
 def test_a_version_that_crashes_tells_its_last_words(emulator, app, monkeypatch):
     """Code 9, with what it wrote."""
     machines = emulator.world.machines
@@ -282,8 +296,9 @@ def test_a_version_that_crashes_tells_its_last_words(emulator, app, monkeypatch)
     assert "error" not in deploy(app, DEFAULT, "one")
 
 
+@pytest.mark.source("https://cloud.google.com/logging/docs/routing/overview#logs-retention")
 def test_the_log_of_a_deployment_that_was_rolled_back_is_kept(emulator, app, google, monkeypatch):
-    """The version is gone, its log is not (https://cloud.google.com/logging/docs/routing/overview#logs-retention)."""
+    """The version is gone, its log is not."""
     machines = emulator.world.machines
     monkeypatch.setattr(machines, "version_health", lambda *_names: "failed")
     monkeypatch.setattr(machines, "version_log", lambda *_names: ["ModuleNotFoundError: no module named mlflow"])
@@ -294,6 +309,7 @@ def test_the_log_of_a_deployment_that_was_rolled_back_is_kept(emulator, app, goo
     assert [entry["textPayload"] for entry in entries] == ["ModuleNotFoundError: no module named mlflow"]
 
 
+@pytest.mark.source("https://github.com/GoogleCloudPlatform/app-maven-plugin/issues/417")
 def test_an_image_that_cannot_be_run_fails_the_deployment(emulator, app, monkeypatch):
     """The machine's own words are in the error."""
 
@@ -305,6 +321,7 @@ def test_an_image_that_cannot_be_run_fails_the_deployment(emulator, app, monkeyp
     assert "it has no Dockerfile" in deploy(app, DEFAULT, "one")["error"]["message"]
 
 
+@pytest.mark.source("https://docs.cloud.google.com/appengine/docs/admin-api/reference/rest/v1/apps.services.versions")
 @pytest.mark.parametrize(
     ("place", "words"),
     [
@@ -321,6 +338,7 @@ def test_a_version_needs_a_place_in_the_network(app, place, words):
     assert words in error["message"]
 
 
+@pytest.mark.source("https://docs.cloud.google.com/appengine/docs/flexible/disable-external-ip")
 def test_internal_instances_need_private_google_access(google, app):
     """Without it they never get as far as being healthy."""
     make_subnet(google.discovery("compute", "v1"), "dark", "10.99.0.0/24")
@@ -330,8 +348,9 @@ def test_internal_instances_need_private_google_access(google, app):
     assert "error" not in deploy(app, DEFAULT, "one", network=place | {"subnetworkName": "sub"})
 
 
+@pytest.mark.source("https://docs.cloud.google.com/appengine/docs/flexible/known-issues")
 def test_instances_with_external_addresses_never_come_where_those_are_forbidden(google, app):
-    """https://docs.cloud.google.com/appengine/docs/flexible/known-issues."""
+    """The deployment waits for them in vain."""
     constraint = "compute.vmExternalIpAccess"
     body = {"name": f"projects/{PROJECT}/policies/{constraint}", "spec": {"rules": [{"denyAll": True}]}}
     google.discovery("orgpolicy", "v2").projects().policies().create(parent=f"projects/{PROJECT}", body=body).execute()
@@ -341,6 +360,7 @@ def test_instances_with_external_addresses_never_come_where_those_are_forbidden(
     assert "error" not in deploy(app, DEFAULT, "one", network=place | {"instanceIpMode": "INTERNAL"})
 
 
+@pytest.mark.source("https://github.com/GoogleCloudPlatform/magic-modules/pull/13815")
 def test_both_accounts_must_be_able_to_pull_the_image(emulator, app, image):
     """Without the application's own it is code 7, without the version's it is code 9; with both it runs."""
     settings = {"deployment": {"container": {"image": image}}, "serviceAccount": RUNNER}
@@ -357,6 +377,7 @@ def test_both_accounts_must_be_able_to_pull_the_image(emulator, app, image):
     assert last["response"]["serviceAccount"] == RUNNER
 
 
+@pytest.mark.source("https://github.com/GoogleCloudPlatform/magic-modules/pull/6391")
 def test_an_image_that_is_not_there_is_not_pulled(emulator, app, image):
     """The error is the same as without permission."""
     permit(emulator, APPSPOT, RUNNER)
@@ -365,6 +386,7 @@ def test_an_image_that_is_not_there_is_not_pulled(emulator, app, image):
     assert deploy(app, DEFAULT, "one", **missing)["error"]["code"] == 9
 
 
+@pytest.mark.source("https://docs.cloud.google.com/appengine/docs/admin-api/reference/rest/v1/apps.services.versions")
 def test_the_machine_gets_folder_and_account(emulator, app, image, monkeypatch):
     """The folder is the one that the build made for the digest."""
     started = []
@@ -381,6 +403,7 @@ def test_the_machine_gets_folder_and_account(emulator, app, image, monkeypatch):
     ]
 
 
+@pytest.mark.source("https://github.com/google-github-actions/setup-gcloud/issues/191")
 def test_deploying_takes_the_right_to_act_as_the_account(emulator, google, app, image):
     """A deployer without it is told so."""
     with emulator.world.transaction():
@@ -397,6 +420,9 @@ def test_deploying_takes_the_right_to_act_as_the_account(emulator, google, app, 
     assert "error" not in deploy(dev, DEFAULT, "one", serviceAccount=RUNNER)
 
 
+@pytest.mark.source(
+    "https://github.com/twistedpair/google-cloud-sdk/tree/master/google-cloud-sdk/lib/googlecloudsdk/api_lib/app"
+)
 def test_the_flexible_environment_has_an_api_of_its_own(emulator, google):
     """Without it a flexible version is refused as any call to a disabled API is."""
     on = ["appengine", "compute"]
@@ -409,6 +435,9 @@ def test_the_flexible_environment_has_an_api_of_its_own(emulator, google):
     assert error_of(caught)["details"][0]["reason"] == "SERVICE_DISABLED"
 
 
+@pytest.mark.source(
+    "https://github.com/hashicorp/terraform-provider-google/blob/main/google/transport/error_retry_predicates.go"
+)
 def test_on_googles_time_a_new_application_lacks_its_account_for_a_while(emulator, gae, network):
     """404 asks to try again; half a minute later the same call is accepted."""
     emulator.world.profile = "google"
@@ -428,6 +457,9 @@ def test_on_googles_time_a_new_application_lacks_its_account_for_a_while(emulato
 
 
 # -- afterwards
+@pytest.mark.source(
+    "https://github.com/twistedpair/google-cloud-sdk/blob/master/google-cloud-sdk/lib/googlecloudsdk/api_lib/app/version_util.py"
+)
 def test_a_version_is_stopped_and_started(emulator, served, monkeypatch):
     """Stopping stops its machine; starting waits for its health again."""
     stopped = []
@@ -447,6 +479,7 @@ def test_a_version_is_stopped_and_started(emulator, served, monkeypatch):
     assert ended(served, first)["response"]["servingStatus"] == "SERVING"
 
 
+@pytest.mark.source("https://docs.cloud.google.com/appengine/docs/admin-api/reference/rest/v1/apps.services.versions")
 def test_scaling_changes_in_place(served):
     """By a mask that names one field of it, in either spelling."""
     patch = served.apps().services().versions().patch
@@ -461,6 +494,7 @@ def test_scaling_changes_in_place(served):
         patch(versionsId="one", body={"runtime": "python"}, updateMask="runtime", **DEFAULT).execute()
 
 
+@pytest.mark.source("https://github.com/GoogleCloudPlatform/runtimes-common/pull/205")
 def test_versions_are_deleted_when_they_are_neither_last_nor_in_use(served):
     """Each refusal has its own words."""
     versions = served.apps().services().versions()
@@ -475,6 +509,7 @@ def test_versions_are_deleted_when_they_are_neither_last_nor_in_use(served):
     assert [row["id"] for row in versions.list(**DEFAULT).execute()["versions"]] == ["two"]
 
 
+@pytest.mark.source("https://docs.cloud.google.com/appengine/docs/admin-api/reference/rest/v1/apps.services")
 def test_a_service_goes_with_its_versions_but_never_the_default_one(served):
     """The default service can only be stopped."""
     deploy(served, MLFLOW, "v1")
@@ -488,6 +523,7 @@ def test_a_service_goes_with_its_versions_but_never_the_default_one(served):
         services.delete(**DEFAULT).execute()
 
 
+@pytest.mark.source("https://github.com/GoogleCloudPlatform/magic-modules/pull/10326")
 def test_a_running_version_keeps_its_subnet(served, network):
     """Its machines are in it, until it is stopped."""
     delete = network.subnetworks().delete(project=PROJECT, region="europe-west1", subnetwork="sub")

@@ -100,6 +100,7 @@ def test_a_patch_of_cleanup_policies_keeps_the_rest(repositories: Any) -> None:
     assert patched["description"] == "managed-by=provision"
 
 
+@pytest.mark.source("https://cloud.google.com/apis/design/errors")
 def test_a_second_repository_of_that_name_conflicts(repositories: Any) -> None:
     """409 ALREADY_EXISTS."""
     refused = _refused(repositories.create(parent=PARENT, repositoryId="mlflow", body={"format": "DOCKER"}))

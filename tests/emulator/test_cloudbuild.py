@@ -98,6 +98,7 @@ def _run(builds: Any, **more: Any) -> dict[str, Any]:
     return build
 
 
+@pytest.mark.source("https://cloud.google.com/build/docs/api/reference/rest/v1/projects.builds")
 def test_a_build_begins_queued(builds: Any) -> None:
     """The operation carries the whole build, with the defaults of the service."""
     operation = builds.create(parent=PARENT, body=_body()).execute()
@@ -117,6 +118,7 @@ def test_a_build_begins_queued(builds: Any) -> None:
     assert "generation" in build["sourceProvenance"]["resolvedStorageSource"]
 
 
+@pytest.mark.source("https://cloud.google.com/build/docs/api/reference/rest/v1/projects.builds")
 def test_a_build_ends_with_its_image_in_the_registry(emulator: Emulator, builds: Any, api: Api) -> None:
     """results.images tells the digest; tag, version and files are there under it."""
     build = _run(builds)
@@ -133,6 +135,7 @@ def test_a_build_ends_with_its_image_in_the_registry(emulator: Emulator, builds:
     assert set(build["timing"]) == {"FETCHSOURCE", "BUILD", "PUSH"}
 
 
+@pytest.mark.source("https://cloud.google.com/build/docs/api/reference/rest/v1/projects.builds")
 def test_the_operation_of_a_build_answers_it(emulator: Emulator, builds: Any, api: Api) -> None:
     """Response and metadata are the same build."""
     operation = builds.create(parent=PARENT, body=_body()).execute()
@@ -145,6 +148,7 @@ def test_the_operation_of_a_build_answers_it(emulator: Emulator, builds: Any, ap
     assert done["response"] == done["metadata"]["build"]
 
 
+@pytest.mark.source("https://github.com/opencontainers/image-spec/blob/main/descriptor.md")
 def test_the_same_files_are_the_same_image(emulator: Emulator, builds: Any) -> None:
     """The digest is a hash of what is in it: another byte, another digest."""
     first, again = _run(builds), _run(builds)
@@ -155,6 +159,7 @@ def test_the_same_files_are_the_same_image(emulator: Emulator, builds: Any) -> N
     assert digests[0] == digests[1] != digests[2]
 
 
+@pytest.mark.source("https://cloud.google.com/build/docs/locations")
 def test_a_build_without_a_region_is_global(emulator: Emulator, builds: Any, api: Api) -> None:
     """Its operation has another name, and regional lists do not show it."""
     calls = api("cloudbuild")
@@ -170,6 +175,7 @@ def test_a_build_without_a_region_is_global(emulator: Emulator, builds: Any, api
     assert len(calls.projects().builds().list(projectId=PROJECT, filter='status="SUCCESS"').execute()["builds"]) == 1
 
 
+@pytest.mark.source("https://github.com/in28minutes/course-material/pull/11")
 def test_an_account_of_its_own_needs_a_choice_of_log(builds: Any) -> None:
     """400 that names the three ways out."""
     with pytest.raises(HttpError) as refused:
@@ -179,6 +185,7 @@ def test_an_account_of_its_own_needs_a_choice_of_log(builds: Any) -> None:
     assert "if 'build.service_account' is specified, the build must either (a)" in str(refused.value)
 
 
+@pytest.mark.source("https://cloud.google.com/build/docs/api/reference/rest/v1/projects.builds")
 def test_a_source_that_is_not_there_is_refused_at_once(builds: Any) -> None:
     """400 could not resolve source."""
     missing = {"storageSource": {"bucket": "source", "object": "missing.tar.gz"}}
@@ -226,6 +233,7 @@ FAILURES = [
 ]
 
 
+@pytest.mark.source("https://cloud.google.com/build/docs/api/reference/rest/v1/projects.builds")
 @pytest.mark.parametrize(("change", "kind", "detail"), FAILURES)
 def test_a_build_that_fails_says_why(
     emulator: Emulator, builds: Any, api: Api, change: dict[str, Any], kind: str, detail: str
@@ -261,6 +269,7 @@ def _log(emulator: Emulator, build_id: str) -> list[str]:
     return [entry["textPayload"] for entry in answer.get("entries", [])]
 
 
+@pytest.mark.source("https://cloud.google.com/build/docs/view-build-results")
 def test_a_build_logs_what_it_does(emulator: Emulator, builds: Any) -> None:
     """From `starting build` to DONE, in Cloud Logging."""
     build = _run(builds)
@@ -272,6 +281,7 @@ def test_a_build_logs_what_it_does(emulator: Emulator, builds: Any) -> None:
     assert any(IMAGE in line for line in lines)
 
 
+@pytest.mark.source("https://cloud.google.com/build/docs/securing-builds/configure-user-specified-service-accounts")
 def test_an_account_that_may_not_log_builds_in_silence(emulator: Emulator, builds: Any) -> None:
     """The build says so in a warning."""
     iam.put_policy(emulator.world, f"projects/{PROJECT}", {"bindings": []})
@@ -283,6 +293,7 @@ def test_an_account_that_may_not_log_builds_in_silence(emulator: Emulator, build
     assert _log(emulator, build["id"]) == []
 
 
+@pytest.mark.source("https://cloud.google.com/build/docs/configuring-builds/substitute-variable-values")
 def test_substitutions_are_filled_in(builds: Any) -> None:
     """Own ones and the service's, in steps and images."""
     name = "europe-west1-docker.pkg.dev/$PROJECT_ID/mlflow/${_NAME}:$BUILD_ID"
@@ -294,6 +305,7 @@ def test_substitutions_are_filled_in(builds: Any) -> None:
     assert [image["name"] for image in build["results"]["images"]] == [expected]
 
 
+@pytest.mark.source("https://docs.cloud.google.com/artifact-registry/docs/integrate-app-engine")
 def test_a_step_may_push_by_itself(builds: Any) -> None:
     """docker tag and docker push do what `images` would."""
     docker, second = "gcr.io/cloud-builders/docker", IMAGE.replace("v1", "v2")
@@ -304,6 +316,7 @@ def test_a_step_may_push_by_itself(builds: Any) -> None:
     assert [image["name"] for image in build["results"]["images"]] == [second]
 
 
+@pytest.mark.source("https://cloud.google.com/build/docs/api/reference/rest/v1/projects.builds")
 def test_a_build_can_be_cancelled_while_it_is_under_way(
     emulator: Emulator, builds: Any, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -322,6 +335,7 @@ def test_a_build_can_be_cancelled_while_it_is_under_way(
         builds.cancel(name=name, body={}).execute()
 
 
+@pytest.mark.source("https://cloud.google.com/build/docs/api/reference/rest/v1/projects.builds")
 def test_a_build_takes_its_time(emulator: Emulator, builds: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Under the durations of the real service it is WORKING until its time is over."""
     monkeypatch.setattr(emulator.world, "profile", "google")
@@ -334,6 +348,7 @@ def test_a_build_takes_its_time(emulator: Emulator, builds: Any, monkeypatch: py
     assert (before, builds.get(name=name).execute()["status"]) == ("WORKING", "SUCCESS")
 
 
+@pytest.mark.source("https://cloud.google.com/build/docs/securing-builds/configure-user-specified-service-accounts")
 def test_a_caller_must_be_allowed_to_act_as_the_account(emulator: Emulator, builds: Any, api: Api) -> None:
     """403 for one who may build but not as this account."""
     world, caller = emulator.world, f"serviceAccount:ci@{PROJECT}.iam.gserviceaccount.com"
@@ -349,6 +364,7 @@ def test_a_caller_must_be_allowed_to_act_as_the_account(emulator: Emulator, buil
     assert refused.value.status_code == 403
 
 
+@pytest.mark.source("https://docs.cloud.google.com/build/docs/cloud-build-service-account.md.txt")
 def test_builds_without_an_account_run_as_that_of_compute_engine(emulator: Emulator, builds: Any, api: Api) -> None:
     """getDefaultServiceAccount names it."""
     locations = api("cloudbuild").projects().locations()
@@ -358,6 +374,7 @@ def test_builds_without_an_account_run_as_that_of_compute_engine(emulator: Emula
     assert answer["serviceAccountEmail"].endswith(f"/{NUMBER}-compute@developer.gserviceaccount.com")
 
 
+@pytest.mark.source("https://docs.python.org/3/library/tarfile.html#extraction-filters")
 def test_a_hostile_archive_writes_nothing_outside(emulator: Emulator, builds: Any) -> None:
     """A name that climbs out of the source folder ends the build."""
     _upload(emulator, FILES | {"../../escaped": "x"})

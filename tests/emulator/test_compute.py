@@ -86,6 +86,7 @@ def test_leaving_out_auto_create_subnetworks_makes_a_legacy_network(compute):
         make_subnet(compute)
 
 
+@pytest.mark.source("https://compute.googleapis.com/$discovery/rest?version=v1")
 def test_the_same_request_id_answers_the_same_operation(compute):
     """A caller who lost the answer may send the call again; without the id it is told that the network exists."""
     body, request_id = {"name": "vpc", "autoCreateSubnetworks": False}, str(uuid.uuid4())
@@ -167,6 +168,9 @@ def test_ranges_of_subnets_never_overlap(compute):
         make_subnet(compute, "other", "10.20.1.0/24")
 
 
+@pytest.mark.source(
+    "https://github.com/hashicorp/terraform-provider-google/blob/main/google/transport/error_retry_predicates.go"
+)
 def test_a_subnet_is_changed_under_its_fingerprint(compute):
     """Without one the call is refused, with an old one too; the new one differs."""
     make_network(compute)

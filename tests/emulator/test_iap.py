@@ -23,11 +23,13 @@ def grant(iap, members, **more):
     return iap.setIamPolicy(resource=DOOR, body=body).execute()
 
 
+@pytest.mark.source("https://github.com/hashicorp/terraform-provider-google/issues/8809")
 def test_a_fresh_door_lets_nobody_in(iap):
     """Its policy is an etag and nothing else."""
     assert iap.getIamPolicy(resource=DOOR, body=READ).execute() == {"etag": "ACAB"}
 
 
+@pytest.mark.source("https://docs.cloud.google.com/iap/docs/managing-access")
 def test_a_grant_is_read_back_by_number_and_by_id(iap):
     """It is one resource under both names, and no other service has the policy."""
     grant(iap, ["user:ann@example.com"])
@@ -39,6 +41,7 @@ def test_a_grant_is_read_back_by_number_and_by_id(iap):
     assert "bindings" not in iap.getIamPolicy(resource=other, body=READ).execute()
 
 
+@pytest.mark.source("https://github.com/pulumi/pulumi-gcp/issues/1028")
 def test_a_stale_etag_is_aborted(iap):
     """Somebody else's change is not written over."""
     stale = iap.getIamPolicy(resource=DOOR, body=READ).execute()["etag"]
@@ -51,6 +54,7 @@ def test_a_stale_etag_is_aborted(iap):
     assert error["message"].startswith("There were concurrent policy changes.")
 
 
+@pytest.mark.source("https://docs.cloud.google.com/iap/docs/managing-access")
 @pytest.mark.parametrize(
     "resource",
     [
@@ -66,6 +70,7 @@ def test_other_resources_have_no_door(iap, resource):
     assert caught.value.status_code == 400
 
 
+@pytest.mark.source("https://docs.cloud.google.com/iap/docs/managing-access")
 def test_who_may_not_change_a_door_is_told_so(emulator, google):
     """An editor of nothing gets 403; with roles/iap.admin on the project it works."""
     from google.oauth2.credentials import Credentials
@@ -83,6 +88,9 @@ def test_who_may_not_change_a_door_is_told_so(emulator, google):
     assert grant(eve, ["user:eve@example.com"])["bindings"][0]["role"] == ACCESSOR
 
 
+@pytest.mark.source(
+    "https://github.com/twistedpair/google-cloud-sdk/blob/master/google-cloud-sdk/lib/googlecloudsdk/command_lib/iap/util.py"
+)
 def test_settings_are_masked_or_replaced(iap):
     """With a mask only the named field changes; without one everything does."""
     clients = {"accessSettings": {"oauthSettings": {"programmaticClients": ["a"]}}}
@@ -96,6 +104,8 @@ def test_settings_are_masked_or_replaced(iap):
     assert iap.getIapSettings(name=f"projects/{PROJECT}").execute() == {"name": f"projects/{NUMBER}"}
 
 
+@pytest.mark.source("https://docs.cloud.google.com/iap/docs/deprecations/migrate-oauth-client")
+@pytest.mark.unimplemented
 def test_oauth_brands_are_not_made_by_api(google):
     """The OAuth Admin API was shut down; the emulator does not have it."""
     with pytest.raises(HttpError) as caught:

@@ -90,6 +90,7 @@ def test_a_policy_that_names_an_account_that_is_not_there_is_refused_whole(accou
     assert projects.getIamPolicy(resource=PROJECT, body={}).execute() == {"etag": "ACAB"}
 
 
+@pytest.mark.source("https://github.com/DataBiosphere/leonardo/pull/737")
 def test_a_stale_etag_is_a_conflict_and_an_absent_one_is_not(google):
     """409 ABORTED asks for the whole read-modify-write again."""
     projects = google.discovery("cloudresourcemanager", "v3").projects()

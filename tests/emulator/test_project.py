@@ -108,6 +108,7 @@ def test_a_service_agent_is_made_once(services, google):
     assert first["email"] == f"service-{NUMBER}@service-networking.iam.gserviceaccount.com"
 
 
+@pytest.mark.source("https://github.com/GoogleCloudPlatform/k8s-config-connector/issues/815")
 def test_a_project_is_made_found_changed_and_marked_for_deletion(emulator, google):
     """v3, with operations; a taken ID is refused."""
     client = google.discovery("cloudresourcemanager", "v3")

@@ -63,6 +63,7 @@ def test_an_etag_has_quotes_in_it(emulator: Emulator, client: Client) -> None:
     assert len(etag) == 16
 
 
+@pytest.mark.source("https://github.com/ansible-collections/google.cloud/issues/768")
 def test_a_second_secret_of_that_name_conflicts(client: Client) -> None:
     """409 names the secret by number."""
     with pytest.raises(Conflict, match=rf"Secret \[projects/{NUMBER}/secrets/password\] already exists") as refused:
@@ -232,6 +233,7 @@ def _binding() -> dict[str, Any]:
     return {"role": "roles/secretmanager.secretAccessor", "members": ["user:someone@example.com"]}
 
 
+@pytest.mark.source("https://github.com/pulumi/pulumi-gcp/issues/1028")
 def test_a_fresh_policy_is_an_etag(emulator: Emulator, client: Client) -> None:
     """And nothing else; a write moves it, and what it replaces must be current: else 409 ABORTED."""
     address = f"{emulator.url}/secretmanager.googleapis.com/v1/{NAME}:getIamPolicy"

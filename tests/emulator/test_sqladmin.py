@@ -164,6 +164,7 @@ def test_a_removed_peering_is_told_from_one_that_never_was(google, sql):
         insert(sql, settings=private())
 
 
+@pytest.mark.source("https://github.com/hashicorp/terraform-provider-google/issues/3279")
 def test_one_operation_at_a_time(patient, sql):
     """While an instance is being made every other order is 409 operationInProgress."""
     insert(sql)
@@ -194,6 +195,7 @@ def test_a_patch_merges_and_counts_up(sql):
     assert settings["backupConfiguration"]["transactionalLogStorageState"] == "CLOUD_STORAGE"
 
 
+@pytest.mark.source("https://github.com/hashicorp/terraform-provider-google/issues/12324")
 def test_stale_settings_are_refused(sql):
     """An update with the settingsVersion of before somebody else's change is 412 staleData."""
     insert(sql)
@@ -242,6 +244,7 @@ def test_deletion_protection_is_taken_off_first(sql):
     assert (caught.value.status_code, reason_of(caught)) == (404, "instanceDoesNotExist")
 
 
+@pytest.mark.source("https://github.com/terraform-google-modules/terraform-google-gke-gitlab/issues/81")
 def test_a_deleted_name_stays_reserved_for_a_week(emulator, sql):
     """Creating it again at once is 409; a week later it is free."""
     insert(sql)
@@ -280,6 +283,7 @@ def test_nothing_is_kept_when_no_final_backup_is_asked_for(sql):
     assert sql.Backups().ListBackups(parent=f"projects/{PROJECT}").execute() == {}
 
 
+@pytest.mark.source("https://docs.cloud.google.com/sql/docs/postgres/admin-api-error-messages")
 def test_databases_come_and_go(sql):
     """PostgreSQL begins with one; a second of the same name is a conflict; what is not there is not found."""
     insert(sql)

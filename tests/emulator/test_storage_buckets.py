@@ -144,6 +144,7 @@ def test_an_answer_to_a_patch_tells_who_owns_a_bucket_without_uniform_access(emu
     assert "acl" not in read
 
 
+@pytest.mark.source("https://cloud.google.com/storage/docs/json_api/v1/status-codes")
 def test_a_bucket_must_be_empty_to_go(client: storage.Client) -> None:
     """Noncurrent versions count; with force the library empties it first."""
     bucket = client.create_bucket("full", location="europe-west1")
@@ -183,6 +184,7 @@ def test_a_new_policy_names_the_projects_owners_editors_and_viewers(client: stor
     assert policy.etag == bucket.etag
 
 
+@pytest.mark.source("https://cloud.google.com/storage/docs/json_api/v1/buckets/setIamPolicy")
 def test_a_policy_of_before_is_not_written_over_that_of_now(client: storage.Client) -> None:
     """Any change of the bucket makes an older etag stale: 412."""
     bucket = client.create_bucket("policy", location="europe-west1")
@@ -209,6 +211,7 @@ POLICIES = [
 ]
 
 
+@pytest.mark.source("https://cloud.google.com/storage/docs/json_api/v1/status-codes")
 @pytest.mark.parametrize(("binding", "status"), POLICIES)
 def test_what_a_bucket_policy_may_hold(emulator: Emulator, binding: dict[str, Any], status: int) -> None:
     """Refusals are the service's: 400 for roles and members, 412 for what public access prevention forbids."""
@@ -221,6 +224,7 @@ def test_what_a_bucket_policy_may_hold(emulator: Emulator, binding: dict[str, An
     assert (httpx.get(address).json()["etag"] == "CAI=") == (status == 200)
 
 
+@pytest.mark.source("https://cloud.google.com/storage/docs/json_api/v1/buckets/setIamPolicy")
 def test_conditions_need_uniform_access(client: storage.Client) -> None:
     """412 without it, kept and shown to who asks for version 3 with it."""
     bucket = client.create_bucket("policy", location="europe-west1")

@@ -155,6 +155,7 @@ PROBES: list[tuple[str, int, Callable[[Wire], httpx.Response]]] = [
 ]
 
 
+@pytest.mark.source("https://cloud.google.com/storage/docs/request-preconditions")
 @pytest.mark.parametrize(("status", "probe"), [pytest.param(s, p, id=label) for label, s, p in PROBES])
 def test_each_request_has_the_status_of_the_real_service(
     wire: Wire, status: int, probe: Callable[[Wire], httpx.Response]
@@ -169,6 +170,7 @@ def test_each_request_has_the_status_of_the_real_service(
     assert (after == before) or status < 300
 
 
+@pytest.mark.source("https://cloud.google.com/storage/docs/json_api/v1/status-codes")
 def test_a_failed_condition_says_so_in_the_words_of_the_service(wire: Wire) -> None:
     """Legacy form: errors[] with conditionNotMet at If-Match, and no status."""
     error = wire.media("o", ifGenerationMatch=0).json()["error"]
@@ -188,6 +190,7 @@ def test_a_failed_condition_says_so_in_the_words_of_the_service(wire: Wire) -> N
     }
 
 
+@pytest.mark.source("https://cloud.google.com/storage/docs/generations-preconditions")
 def test_a_resumable_upload_is_held_to_its_condition_again_when_it_ends(wire: Wire) -> None:
     """A name that another writer took meanwhile makes the last request fail, and his object stays."""
     begun = wire.begin("late", ifGenerationMatch=0)
@@ -199,6 +202,7 @@ def test_a_resumable_upload_is_held_to_its_condition_again_when_it_ends(wire: Wi
     assert wire.call("GET", wire.bucket_path("/o/late")).json()["generation"] == winner
 
 
+@pytest.mark.source("https://cloud.google.com/storage/docs/request-preconditions")
 def test_a_read_under_its_own_etag_is_not_modified(wire: Wire) -> None:
     """If-None-Match with the current etag answers 304 without a body."""
     etag = wire.call("GET", wire.bucket_path("/o/o")).json()["etag"]
@@ -209,6 +213,7 @@ def test_a_read_under_its_own_etag_is_not_modified(wire: Wire) -> None:
     assert (same.status_code, same.content, other.status_code) == (304, b"", 412)
 
 
+@pytest.mark.source("https://github.com/GoogleCloudPlatform/gsutil/pull/1166")
 def test_the_name_of_anothers_bucket_is_not_available(emulator: Emulator, wire: Wire) -> None:
     """Bucket names are global: a stranger's can be neither made nor read."""
     buckets = emulator.world.table("storage.buckets")
