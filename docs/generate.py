@@ -8,6 +8,7 @@ import ast
 import json
 import re
 import sys
+import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -26,6 +27,7 @@ PART = re.compile(r"(<!-- begin (?P<name>[\w-]+) -->\n).*?(<!-- end (?P=name) --
 
 CALLED = ROOT / "tests" / "methods.txt"
 FIGURES = ROOT / "docs" / "reference" / "fidelity.jsonl"
+FORKS = ROOT / "docs" / "reference" / "forks.toml"
 FIGURES_SHOWN = {
     "status": "status right",
     "keys_recall": "fields there",
@@ -129,6 +131,35 @@ def fidelity() -> str:
     return _table(head, rows)
 
 
+def forks() -> str:
+    """What nobody could tell for certain, what is done on each branch, and what of a transcript settles it."""
+    told = tomllib.loads(FORKS.read_text(encoding="utf-8"))["fork"]
+    head = ("if", "the tool will", "shown by", "a transcript has")
+    return "\n".join(
+        f"### {fork['id']}\n\n{fork['question']} ({', '.join(f'[page]({page})' for page in fork['pages'])})\n\n"
+        + _table(
+            head,
+            [
+                (answer["if"], answer["we"], _shown_by(answer["test"]), _code(answer["line"]))
+                for answer in fork["answers"]
+            ],
+        )
+        for fork in told
+    )
+
+
+def _shown_by(test: str) -> str:
+    """A link to the test; to the page of scenarios for one of those."""
+    path, _, name = test.partition("::")
+    if not name:
+        return f"[{test}](scenarios.md)" if test else "no test"
+    return f"[`{name}`](../../{path})"
+
+
+def _code(pattern: str) -> str:
+    return f"`` {_of_a_page(pattern)} ``" if pattern else "nothing of it"
+
+
 def smallest_step() -> str:
     """The smallest step, whole."""
     return f"```python\n# {SMALLEST_STEP}\n{(ROOT / SMALLEST_STEP).read_text(encoding='utf-8')}```\n"
@@ -142,6 +173,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "used": used,
     "fidelity": fidelity,
     "sources": sources,
+    "forks": forks,
     "scenarios": scenarios,
     "smallest-step": smallest_step,
 }

@@ -12,6 +12,7 @@ from provision.circumstances import Circumstances
 from provision.clock import Clock
 from provision.errors import Interrupted, NotWaitedFor, OperationFailed
 from provision.gcp import Gcp
+from provision.refusals import refusal_of
 from provision.step import Operation, Ref
 
 T = TypeVar("T")
@@ -54,8 +55,16 @@ class Patience:
         def told(why: str, seconds: float) -> None:
             structlog.get_logger().info("waiting", what=what, why=why, seconds=round(seconds, 1))
 
+        def heard() -> T:
+            try:
+                return act()
+            except Exception as error:
+                if refusal := refusal_of(error):
+                    structlog.get_logger().debug("refused", what=what, answer=str(refusal))
+                raise
+
         try:
-            return retry.patiently(self.clock.monotonic, self.pause, self.circumstances, told, about)(act)
+            return retry.patiently(self.clock.monotonic, self.pause, self.circumstances, told, about)(heard)
         except Exception as error:
             explained = retry.explained(error, what, self.circumstances, about)
             if explained is error:
