@@ -141,6 +141,15 @@ def test_a_project_without_an_application_answers_404(gae):
         assert caught.value.status_code == 404
 
 
+@pytest.mark.source("https://github.com/pulumi/pulumi-gcp/issues/636")
+def test_an_application_is_made_serving(gae):
+    """Whether it serves is changed later, and not said when it is made."""
+    with pytest.raises(HttpError, match="Serving status cannot be updated.") as caught:
+        gae.apps().create(body={"id": PROJECT, "locationId": "europe-west", "servingStatus": "SERVING"}).execute()
+
+    assert json.loads(caught.value.content)["error"]["status"] == "FAILED_PRECONDITION"
+
+
 @pytest.mark.source("https://docs.cloud.google.com/appengine/docs/standard/locations.md.txt")
 def test_locations_are_known_before_the_application_is(gae):
     """They have App Engine's own names, and the region's as a label."""
@@ -215,6 +224,13 @@ def test_image_and_environment_are_told_in_the_full_view_only(served):
     assert basic["versionUrl"] == f"https://two-dot-{PROJECT}.ew.r.appspot.com"
     assert basic["readinessCheck"]["appStartTimeout"] == "300s"
     assert [row["id"] for row in versions.list(**DEFAULT).execute()["versions"]] == ["one", "two"]
+
+
+@pytest.mark.source("https://github.com/web-platform-tests/wpt.fyi/pull/4939")
+def test_a_connector_is_for_the_standard_environment(app):
+    """A flexible version is in the network itself."""
+    with pytest.raises(HttpError, match=r"cannot be set for an App Engine Flexible Environment. field: version.vpc"):
+        deploy(app, DEFAULT, "one", vpcAccessConnector={"name": "projects/p/locations/l/connectors/c"})
 
 
 @pytest.mark.source("https://docs.cloud.google.com/appengine/docs/flexible/reference/app-yaml")

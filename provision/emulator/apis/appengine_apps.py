@@ -81,6 +81,8 @@ def create(call: Call) -> Json:
     if app in call.world.table(TABLE):
         raise errors.already_exists("This application already exists and cannot be re-created.")
     require_idle(call.world, f"apps/{app}")
+    if call.body.get("servingStatus"):
+        raise errors.failed_precondition("Serving status cannot be updated.")
     if location not in regions.LOCATIONS:
         raise errors.invalid(f"The location '{location}' is not valid.")
     call.params["appsId"] = app

@@ -50,6 +50,10 @@ def completed(body: Json) -> Json:
         raise errors.invalid(f"Invalid version id '{version_id}'.")
     if body.get("env") not in ("flex", "flexible"):
         raise errors.GoogleError(501, "Versions of the standard environment are not implemented by this emulator")
+    if body.get("vpcAccessConnector"):
+        raise errors.invalid(
+            "This field cannot be set for an App Engine Flexible Environment. field: version.vpc_access_connector"
+        )
     if not body.get("runtime"):
         raise errors.invalid("The runtime of the version must be specified.")
     image = ((body.get("deployment") or {}).get("container") or {}).get("image") or ""
