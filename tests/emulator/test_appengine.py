@@ -144,7 +144,7 @@ def test_a_project_without_an_application_answers_404(gae):
 @pytest.mark.source("https://github.com/pulumi/pulumi-gcp/issues/636")
 def test_an_application_is_made_serving(gae):
     """Whether it serves is changed later, and not said when it is made."""
-    with pytest.raises(HttpError, match="Serving status cannot be updated.") as caught:
+    with pytest.raises(HttpError, match=r"Serving status cannot be updated\.") as caught:
         gae.apps().create(body={"id": PROJECT, "locationId": "europe-west", "servingStatus": "SERVING"}).execute()
 
     assert json.loads(caught.value.content)["error"]["status"] == "FAILED_PRECONDITION"
