@@ -39,9 +39,14 @@ On this machine:    tox r -e live -- --local
 @click.option("--project", metavar="ID", help="The project to do it in; it costs money there.")
 @click.option("--region", default="europe-west1", show_default=True, help="Where; for the application it is for ever.")
 @click.option("--local", is_flag=True, help="Rehearse it against the emulator; nothing of Google's is needed.")
+@click.option(
+    "--scenario", multiple=True, metavar="NAME", help="With --local: a habit of Google's to rehearse it with."
+)
 @click.option("--keep", is_flag=True, help="Leave out the last command, down.")
 @click.option("--to", "path", type=click.Path(path_type=Path, dir_okay=False), help="Where the transcript goes.")
-def main(project: str | None, region: str, local: bool, keep: bool, path: Path | None) -> None:
+def main(
+    project: str | None, region: str, local: bool, scenario: tuple[str, ...], keep: bool, path: Path | None
+) -> None:
     """Ends with 0 when all went well, 1 when something did not, 3 without a project."""
     life = tuple(act for act in LIFE if act.command in cli.commands and not (keep and act.command == "down"))
     if local == (project is not None):
@@ -58,6 +63,8 @@ def main(project: str | None, region: str, local: bool, keep: bool, path: Path |
             settings = {"project": project, "env": ENV, "region": region}
             (folder / "provision.toml").write_text("".join(f'{key} = "{value}"\n' for key, value in settings.items()))
         try:
+            if local:  # the check before `up` asks an emulator that is there
+                typed(Act("rehearse", scenario), folder, local=True)
             wrong = list(played(life, lambda act: typed(act, folder, local=local), page.tell))
         except KeyboardInterrupt:
             wrong = ["it was interrupted"]
