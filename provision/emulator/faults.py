@@ -47,7 +47,7 @@ class Fault:
         """The body of the failure."""
         if self.body is not None:
             return self.body
-        messages = {429: "Quota exceeded.", 503: "The service is currently unavailable."}
+        messages = {429: _rate(host), 503: "The service is currently unavailable."}
         return GoogleError(self.status, messages.get(self.status, "Internal error encountered.")).body(host)
 
 
@@ -78,6 +78,15 @@ class Faults:
                 self._faults.remove(fault)
             return fault
         return None
+
+
+def _rate(host: str) -> str:
+    """What a service says to too many requests; Cloud Storage, to too many writes of one object."""
+    if host == "storage.googleapis.com":
+        why = "exceeded the rate limit for object mutation operations (create, update, and delete)"
+        return f"The object {why}. Please reduce your request rate."
+    limit = "quota metric 'Requests' and limit 'Requests per minute'"
+    return f"Quota exceeded for {limit} of service '{host}' for consumer 'project_number:123456789012'."
 
 
 ANSWERED: Counter[tuple[str, int]] = Counter()

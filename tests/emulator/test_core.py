@@ -124,6 +124,34 @@ def test_a_fault_before_the_effect_and_one_after_it(emulator):
     assert written["bindings"] == policy["policy"]["bindings"]
 
 
+@pytest.mark.source("https://github.com/GoogleCloudPlatform/k8s-config-connector")
+def test_too_many_requests_are_told_with_the_limit(emulator):
+    """429 says which limit of which service, and not when to come again."""
+    url = f"{emulator.url}/cloudresourcemanager.googleapis.com/v3/projects/{PROJECT}"
+    httpx.post(f"{emulator.url}/emulator/faults", json=[{"method": "cloudresourcemanager.projects.get", "status": 429}])
+
+    refused = httpx.get(url)
+    error = refused.json()["error"]
+
+    assert (error["status"], error["errors"][0]["reason"]) == ("RESOURCE_EXHAUSTED", "rateLimitExceeded")
+    assert "limit 'Requests per minute' of service 'cloudresourcemanager.googleapis.com'" in error["message"]
+    assert "retry-after" not in refused.headers
+    assert httpx.get(url).status_code == 200
+
+
+@pytest.mark.source("https://docs.cloud.google.com/storage/quotas.md.txt")
+def test_too_many_writes_of_an_object_are_told_in_the_older_form(emulator):
+    """429 without a status, by the rate limit of one object."""
+    fault = {"method": "storage.objects.insert", "status": 429}
+    httpx.post(f"{emulator.url}/emulator/faults", json=[fault])
+
+    error = httpx.post(f"{emulator.url}/storage.googleapis.com/upload/storage/v1/b/b/o?uploadType=media&name=o").json()
+
+    assert "status" not in error["error"]
+    assert error["error"]["errors"][0]["reason"] == "rateLimitExceeded"
+    assert "rate limit for object mutation" in error["error"]["message"]
+
+
 def test_a_dropped_answer_closes_the_connection_after_the_effect(emulator):
     """What a client sees when the network breaks at the worst moment."""
     url = f"{emulator.url}/cloudresourcemanager.googleapis.com/v1/projects/{PROJECT}"
