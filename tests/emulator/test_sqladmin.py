@@ -384,6 +384,14 @@ def test_a_regional_instance_has_a_standby(sql):
     assert instance["secondaryGceZone"] != instance["gceZone"]
 
 
+def test_a_switch_of_query_insights_that_is_off_is_not_told(sql):
+    """On or absent; whoever compares must take absence for off."""
+    off = {"queryInsightsEnabled": False, "recordClientAddress": True, "queryStringLength": 1024}
+    insert(sql, settings={"tier": "db-custom-1-3840", "edition": "ENTERPRISE", "insightsConfig": off})
+
+    assert get(sql)["settings"]["insightsConfig"] == {"recordClientAddress": True, "queryStringLength": 1024}
+
+
 def test_connectors_are_told_where_to_connect(sql):
     """Addresses and the certificate authority."""
     insert(sql)

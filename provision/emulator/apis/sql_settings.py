@@ -28,6 +28,8 @@ _BUILD = "R20260808.01_02"
 _LATEST_POSTGRES = 18
 _SHARED = ("db-f1-micro", "db-g1-small")
 _VERSION = re.compile(r"POSTGRES_(9_6|1\d)|MYSQL_\d+_\d+(_\d+)?|SQLSERVER_20\d\d_(EXPRESS|WEB|STANDARD|ENTERPRISE)")
+_WITHOUT_NO = {"dataCacheConfig", "insightsConfig"}
+"""In these a switch that is off is not told, https://protobuf.dev/programming-guides/json/."""
 _GEMINI_POSTGRES = {"googleVacuumMgmtEnabled": False, "oomSessionCancelEnabled": True}
 _GEMINI_MYSQL = {"flagRecommenderEnabled": True}
 
@@ -136,6 +138,8 @@ def completed(version: str, region: str, sent: Json, version_number: int) -> Jso
     if "sqlServerAuditConfig" in result:
         defaults = {"kind": "sql#sqlServerAuditConfig", "retentionInterval": "0s", "uploadInterval": "0s"}
         result["sqlServerAuditConfig"] = defaults | result["sqlServerAuditConfig"]
+    for name in _WITHOUT_NO & result.keys():
+        result[name] = {key: value for key, value in result[name].items() if value is not False}
     if not result.get("userLabels"):
         result.pop("userLabels", None)
     return result
