@@ -31,13 +31,19 @@ _HARMLESS = re.compile(r"SECRET$|projects/")
 
 _FACTS = (
     ("PERSON", re.compile(r"[\w.+-]+@(?![\w.-]*gserviceaccount\.com)[\w.-]+\.[a-z]{2,}\b")),
+    ("DOMAIN", re.compile(r"(?<=domain:)[\w.-]+")),
+    ("SUBJECT", re.compile(r"(?<=/subject/)[^\s\"']+")),
     ("CLIENT", re.compile(r"\b\d+-\w+(?=\.apps\.googleusercontent\.com)")),
     ("ORGANIZATION", re.compile(r"(?<=organizations/)\d+")),
     ("FOLDER", re.compile(r"(?<=folders/)\d+")),
     ("BILLING", re.compile(r"\b[0-9A-F]{6}-[0-9A-F]{6}-[0-9A-F]{6}\b")),
     ("ADDRESS", re.compile(r"(?<![\d.])(?!(?:10|127)\.|192\.168\.|172\.(?:1[6-9]|2\d|3[01])\.|0\.0\.0\.0)(?:\d{1,3}\.){3}\d{1,3}(?![\d.])")),
+    ("ADDRESS", re.compile(r"(?<![\w:])(?:[0-9a-f]{1,4}:){4,7}[0-9a-f]{1,4}\b|(?<![\w:])[0-9a-f]{1,4}(?::[0-9a-f]{1,4})*::[0-9a-f:]*")),
 )  # fmt: skip
 """What tells who or where somebody is, with the name that each kind gets; private addresses tell nothing."""
+
+_EVERYBODYS = {"gmail.com", "googlemail.com", "example.com"}
+"""Domains that tell nothing of who is in them."""
 
 _NUMBER = re.compile(
     r"(?<=projects/)\d{6,}|(?<=service-)\d{6,}(?=@)|(?<=consumer 'project_number:)\d+|(?<=project )\d{6,}"
@@ -74,9 +80,11 @@ class Scrubber:
         return text.replace(self.project, "PROJECT") if self.project else text
 
     def _named(self, kind: str, value: str) -> str:
-        """The name of a thing, the same each time."""
-        if value.startswith("PERSON"):
+        """The name of a thing, the same each time; with a person goes the domain, wherever it is told."""
+        if re.fullmatch(rf"{kind}-\d+(@example\.com)?", value):
             return value
+        if kind == "PERSON" and (domain := value.partition("@")[2]) not in _EVERYBODYS:
+            self._named("DOMAIN", domain)
         known = sum(name.startswith(kind) for name in self._names.values())
         return self._names.setdefault(value, f"{kind}-{known + 1}" + ("@example.com" if kind == "PERSON" else ""))
 

@@ -45,6 +45,10 @@ def test_a_secret_is_taken_out(text: str, secret: str) -> None:
 
 FACTS = [
     pytest.param("user:ada@acme.example and bob@acme.example, ada@acme.example", "user:PERSON-1@example.com and PERSON-2@example.com, PERSON-1@example.com", id="people, each always the same"),
+    pytest.param("the organization acme.example of ada@acme.example", "the organization DOMAIN-1 of PERSON-1@example.com", id="the domain of a person"),
+    pytest.param("domain:acme.example", "domain:DOMAIN-1", id="a domain that may sign in"),
+    pytest.param("workloadIdentityPools/ci/subject/repo:acme/ml", "workloadIdentityPools/ci/subject/SUBJECT-1", id="who a federated program is"),
+    pytest.param("from 2001:db8:0:1:2:3:4:5 or 2001:db8::7 at 17:24:45", "from ADDRESS-1 or ADDRESS-2 at 17:24:45", id="addresses of the sixth version"),
     pytest.param("mlflow-server@acme-ml.iam.gserviceaccount.com", "mlflow-server@PROJECT.iam.gserviceaccount.com", id="an account of the project"),
     pytest.param("gs://acme-ml-mlflow-artifacts-x1/a", "gs://PROJECT-mlflow-artifacts-x1/a", id="the project in a bucket's name"),
     pytest.param("projects/123456789012/secrets/s of 123456789012", "projects/NUMBER/secrets/s of NUMBER", id="the project's number"),
@@ -84,13 +88,14 @@ def test_a_transcript_is_scrubbed_whole(tmp_path) -> None:
     """What was typed, what was printed and what was logged."""
     page = Transcript(tmp_path / "transcript.md", Scrubber("acme-ml"))
     page.begin("Google Cloud", "today")
-    log = f"acme-ml {JWT}\n{PEM}\n"
+    log = f"acme-ml {JWT}\n{PEM}\n of 123456789012, as is only known later\n"
     page.tell(
         Act("token"), Ended(0, 1.0, {"token": JWT, "url": "https://mlflow-dot-acme-ml.ew.r.appspot.com"}, log), ""
     )
+    page.tell(Act("drift"), Ended(0, 1.0, {}, "projects/123456789012/secrets/s"), "")
     page.end(["ada@acme.example"])
     text = page.path.read_text(encoding="utf-8")
 
-    assert [word for word in ("acme", "eyJ", "PRIVATE", "MII") if word in text] == []
+    assert [word for word in ("acme", "eyJ", "PRIVATE", "MII", "123456789012") if word in text] == []
     assert "https://mlflow-dot-PROJECT.ew.r.appspot.com" in text
     assert Scrubber().scrub(text) == text

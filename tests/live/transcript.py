@@ -57,6 +57,8 @@ class Transcript:
     def end(self, lines: list[str]) -> None:
         """Add what follows from it all, a line each."""
         self._add("\n## What follows\n\n" + "".join(f"- {line}\n" for line in lines))
+        whole = self.scrubber.scrub(self.path.read_text(encoding="utf-8"))  # what was learnt late stands above, too
+        self.path.write_text(whole, encoding="utf-8")
 
     def _add(self, text: str) -> None:
         with self.path.open("a", encoding="utf-8") as page:
