@@ -64,5 +64,6 @@ def test_no_answer_comes(cause, why, longest):
     with structlog.testing.capture_logs() as told, pytest.raises(NoAnswer):
         Patience(Gcp(PROJECT), clock).with_("asking", ask)
 
-    assert {item["why"] for item in told} == {why}
+    assert {item["why"] for item in told if item["event"] == "waiting"} == {why}
+    assert {item["event"] for item in told} == {"refused", "waiting"}
     assert longest <= clock.seconds < longest + 35
