@@ -80,14 +80,14 @@ class Circumstances:
         """
         match after:
             case "grant":  # the end of an operation does not say whose right was missing: it was one of Google's agents
-                changed = self._opened if _ON_AN_ACCOUNT.search(refusal.message) else self._granted
-                return any(
-                    self._lately(at) and (refusal.ended or named in refusal.message) for named, at in changed.items()
-                )
+                on_an_account = not refusal.ended and _ON_AN_ACCOUNT.search(refusal.message)
+                changed = self._opened if on_an_account else self._granted
+                lately = [named for named, at in list(changed.items()) if self._lately(at)]  # others note meanwhile
+                return any(refusal.ended or named in refusal.message for named in lately)
             case "enable":
                 return self.enabled and not self.is_foreign(refusal)
             case "made":
-                return any(self._lately(at) and _touch(ref, about) for ref, at in self._made.items())
+                return any(self._lately(at) and _touch(ref, about) for ref, at in list(self._made.items()))
         return True
 
     def is_foreign(self, refusal: Refusal) -> bool:
