@@ -28,8 +28,7 @@ def runner(gcp: Gcp, clock: Clock) -> str:
     import google.auth.transport.requests
     import requests
 
-    if gcp.credentials.without_account:
-        raise NeedsAnAccount("The credentials are those of a workload identity that acts as itself.")
+    must_have_an_account(gcp)
     url = f"{gcp.emulator}/oauth2.googleapis.com/tokeninfo" if gcp.emulator else TOKENINFO
 
     def ask() -> str:
@@ -45,6 +44,16 @@ def runner(gcp: Gcp, clock: Clock) -> str:
     if not email:
         return ""
     return f"serviceAccount:{email}" if email.endswith(".gserviceaccount.com") else f"user:{email}"
+
+
+def must_have_an_account(gcp: Gcp) -> None:
+    """Make sure that whoever deploys can also sign for the clients' account; nobody has to be asked for that.
+
+    Raises:
+        NeedsAnAccount: It is an identity from outside of Google, without an account that it acts as.
+    """
+    if gcp.credentials.without_account:
+        raise NeedsAnAccount("The credentials are those of a workload identity that acts as itself.")
 
 
 def door_token(gcp: Gcp, account: str, origin: str) -> str:

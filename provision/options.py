@@ -162,14 +162,17 @@ class Options:
             BadUsage: Nothing says which project is meant, or --state names the ledger of another one than the command
                 line says.
             BadConfig: The settings name a file that cannot be read; only who makes something needs it.
+            NeedsAnAccount: Whoever would make something could not use it.
             NothingDeployed: There is no place for a ledger, and none may be made.
         """
-        from provision import bootstrap, clock, config
+        from provision import bootstrap, clock, config, identity
 
         made_for = settings if make and isinstance(settings, config.Config) else None
         if made_for:
             made_for.door.client_secret()
         gcp, now = self.clients(settings, make=make, resume=resume), clock.SystemClock()
+        if make:
+            identity.must_have_an_account(gcp)
         if self.state is not None:
             store = bootstrap.named_store(gcp, now, self.state, may_change=make)
             self._must_mean_the_one_at(store)

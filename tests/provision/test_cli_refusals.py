@@ -1,6 +1,7 @@
 """Refusals: another run at work (4), and what is not ours or cannot be (5). One message, and nothing is touched."""
 
 import contextlib
+import json
 import time
 from collections.abc import Iterator
 
@@ -251,6 +252,24 @@ def test_the_command_line_that_says_what_the_ledger_says(folder, cloud):
     folder.write(dumps(LEDGER).decode(), "ledger.json")
 
     folder.type("status", "--local", *STATE, "--project", PROJECT, "--env", "default")
+
+
+def test_a_pipeline_that_acts_as_itself(folder):
+    """An outside identity without an account is told what it needs, before a request is sent to Google."""
+    file = folder.path / "credentials.json"
+    said = {
+        "type": "external_account",
+        "audience": "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/ci/providers/ci",
+        "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+        "token_url": "https://sts.googleapis.com/v1/token",
+        "credential_source": {"file": str(folder.path / "token")},
+    }
+    file.write_text(json.dumps(said))
+    folder.variables |= {"GOOGLE_APPLICATION_CREDENTIALS": str(file), "GOOGLE_CLOUD_PROJECT": "some-project"}
+    told = folder.type("up", "--project", "some-project", code=1)
+
+    assert told.err.startswith("NeedsAnAccount: The credentials are those of a workload identity that acts as itself.")
+    assert "--service-account=EMAIL" in told.err
 
 
 @pytest.mark.parametrize("command", ["up", "plan", "status"])
