@@ -77,7 +77,7 @@ def delete(gcp: Gcp, ref: Ref, live: Body, applied: Body) -> None:
 
 def contents(gcp: Gcp, ref: Ref) -> Contents:
     """What lies in it, older generations too: they are lost with the bucket as well."""
-    sizes = [blob.size or 0 for blob in gcp.storage.list_blobs(name(ref), versions=True, retry=None)]
+    sizes = [blob.size or 0 for blob in gcp.storage.list_blobs(name(ref), versions=True)]
     return Contents(objects=len(sizes), bytes=sum(sizes))
 
 

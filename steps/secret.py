@@ -32,7 +32,7 @@ def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:
 
 def read(gcp: Gcp, ref: Ref) -> Body | None:
     """The secret's labels, never what it holds; where it is kept can be told once, when it is made."""
-    return {"labels": dict(gcp.secrets.get_secret(name=ref).labels)}
+    return {"labels": dict(gcp.secrets.get_secret(name=ref, retry=None).labels)}
 
 
 def create(gcp: Gcp, ref: Ref, body: Body) -> None:

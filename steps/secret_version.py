@@ -33,7 +33,7 @@ def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:
 
 def read(gcp: Gcp, ref: Ref) -> Body | None:
     """Whether it can be read, never what it says."""
-    return {"state": gcp.secrets.get_secret_version(name=ref).state.name}
+    return {"state": gcp.secrets.get_secret_version(name=ref, retry=None).state.name}
 
 
 def create(gcp: Gcp, ref: Ref, body: Body) -> None:

@@ -50,7 +50,7 @@ def delete(gcp: Gcp, ref: Ref, live: Body, applied: Body) -> Operation | None:
 
 
 def _password(gcp: Gcp, body: Body) -> str:
-    return gcp.secrets.access_secret_version(name=body["passwordVersion"]).payload.data.decode()
+    return gcp.secrets.access_secret_version(name=body["passwordVersion"], retry=None).payload.data.decode()
 
 
 def _where(ref: Ref) -> tuple[dict[str, str], str]:
