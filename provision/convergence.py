@@ -74,7 +74,7 @@ class Convergence:
         except Broken as error:
             if not (row.has_ids and self._never_was(ref)):
                 raise
-            raise renewal.Stillborn from error
+            raise renewal.Stillborn(ref) from error
         except OperationFailed as error:
             self._tell_more(row, ref, error)
             raise

@@ -144,10 +144,10 @@ class Engine:
                     raise
                 self.refuse_if_protected(row)
                 self._renew(row)
-            except renewal.Gone as error:
-                self._renew(row, error.ref)
             except renewal.Stillborn:
                 self._renew(row)
+            except renewal.Gone as error:
+                self._renew(row, error.ref)
         raise DidNotSettle(f"{row.title}: still cannot be made after {ACTS} new ids")
 
     def deployment(self, config: Config) -> Deployment:

@@ -13,8 +13,8 @@ class Gone(Exception):
         self.ref = ref
 
 
-class Stillborn(Exception):
-    """What is there never came to be and holds nothing: another one takes its place, and it goes."""
+class Stillborn(Gone):
+    """What is there never came to be and holds nothing: another one takes its place, and it is taken away."""
 
 
 def count(ledger: Ledger, plan: Plan, row: Row, gone: Ref | None = None) -> None:

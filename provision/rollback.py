@@ -175,7 +175,7 @@ def _restore(engine: Engine, goal: Rollback, name: str) -> None:
                 engine.bring(row, ref, record.body)
             except renewal.Gone as error:
                 raise NameReserved(
-                    f"{ref} is gone behind our back, and its name cannot be used a second time.",
+                    f"{ref} is gone behind our back, or never came to be, and its name cannot be used a second time.",
                     hint="python -m provision up makes another one, and gives up this rollback.",
                 ) from error
             engine.journal.note(engine.deeds.written(row, ref, **_kept(record)))
