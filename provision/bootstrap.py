@@ -27,10 +27,18 @@ STORAGE, RESOURCE_MANAGER = "storage.googleapis.com", "cloudresourcemanager.goog
 
 @dataclass(frozen=True)
 class Project:
-    """A project as Google knows it."""
+    """A project as Google knows it.
+
+    Args:
+        id: Its id.
+        number: Its number.
+        parent: What it lies in, such as ``organizations/N``; empty when it belongs to no organization, None where only
+            its number is known.
+    """
 
     id: str
     number: str
+    parent: str | None = None
 
 
 def find_project(gcp: Gcp, clock: Clock, *, may_change: bool) -> Project:
@@ -42,35 +50,47 @@ def find_project(gcp: Gcp, clock: Clock, *, may_change: bool) -> Project:
     Raises:
         ProjectNotUsable: It does not exist, may not be seen, or is about to be deleted.
     """
-
-    def ask() -> Project:
-        with _unseen(gcp.project):
-            found = gcp.projects.get_project(name=f"projects/{gcp.project}", retry=None)
-        if found.state.name != "ACTIVE":
-            raise errors.ProjectNotUsable(
-                f"Project {gcp.project} is in state {found.state.name}: whatever is in it is gone in some weeks.",
-                hint=f"Bring it back with gcloud projects undelete {gcp.project}, or use another project.",
-            )
-        return Project(gcp.project, found.name.removeprefix("projects/"))
-
-    def ask_its_services() -> Project:
-        name = f"projects/{gcp.project}/services/{RESOURCE_MANAGER}"
-        try:
-            with _unseen(gcp.project):
-                found = gcp.serviceusage.services().get(name=name).execute()["name"]
-        except Exception as error:
-            if retry.is_off(error):  # so it is another project that was asked
-                raise errors.QuotaProjectMissing(f"Looking for project {gcp.project}: {refusal_of(error)}") from error
-            raise
-        return Project(gcp.project, found.split("/")[1])
-
     try:
-        return _with_api(gcp, clock, RESOURCE_MANAGER, ask, may_change=False)
+        return _with_api(gcp, clock, RESOURCE_MANAGER, lambda: look_at(gcp), may_change=False)
     except errors.ApiDisabled:
-        project = Patience(gcp, clock).with_(f"looking for project {gcp.project}", ask_its_services)
+        project = Patience(gcp, clock).with_(f"looking for project {gcp.project}", lambda: look_at_its_services(gcp))
     if not may_change:
         return project
-    return _with_api(gcp, clock, RESOURCE_MANAGER, ask, may_change=True, number=project.number)
+    return _with_api(gcp, clock, RESOURCE_MANAGER, lambda: look_at(gcp), may_change=True, number=project.number)
+
+
+def look_at(gcp: Gcp) -> Project:
+    """Ask Resource Manager for the project, once.
+
+    Raises:
+        ProjectNotUsable: It does not exist, may not be seen, or is about to be deleted.
+    """
+    with _unseen(gcp.project):
+        found = gcp.projects.get_project(name=f"projects/{gcp.project}", retry=None)
+    if found.state.name != "ACTIVE":
+        raise errors.ProjectNotUsable(
+            f"Project {gcp.project} is in state {found.state.name}: whatever is in it is gone in some weeks.",
+            hint=f"Bring it back with gcloud projects undelete {gcp.project}, or use another project.",
+        )
+    return Project(gcp.project, found.name.removeprefix("projects/"), found.parent)
+
+
+def look_at_its_services(gcp: Gcp) -> Project:
+    """Ask Service Usage for the project's number, once.
+
+    Raises:
+        ProjectNotUsable: It does not exist, or may not be seen.
+        QuotaProjectMissing: Another project was asked.
+    """
+    name = f"projects/{gcp.project}/services/{RESOURCE_MANAGER}"
+    try:
+        with _unseen(gcp.project):
+            found = gcp.serviceusage.services().get(name=name).execute()["name"]
+    except Exception as error:
+        if retry.is_off(error):  # so it is another project that was asked
+            raise errors.QuotaProjectMissing(f"Looking for project {gcp.project}: {refusal_of(error)}") from error
+        raise
+    return Project(gcp.project, found.split("/")[1])
 
 
 @contextlib.contextmanager

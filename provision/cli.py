@@ -12,7 +12,7 @@ from typing import NoReturn
 import click
 
 from provision import __version__, interrupts, log
-from provision.commands import looking, making, proving, rehearsing, removing, state, undoing
+from provision.commands import checking, looking, making, proving, rehearsing, removing, state, undoing
 from provision.errors import BadUsage, Defect, FileTrouble, Interrupted, NotSignedIn, ProvisionError
 from provision.options import InReadingOrder
 
@@ -29,6 +29,7 @@ def cli(context: click.Context, local: bool) -> None:
 
 
 for command in (
+    checking.doctor,
     making.up,
     making.plan,
     looking.drift,

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 TIMEOUT = 25.0
 """Seconds that one request may take; the lease is renewed so early that it outlasts one."""
 
-READING_VERBS = (":getIamPolicy", ":testIamPermissions", ":signJwt", ":generateAccessToken", "/entries:list")
+READING_VERBS = (
+    ":getIamPolicy", ":testIamPermissions", ":signJwt", ":generateAccessToken", "/entries:list", ":getAncestry",
+)  # fmt: skip
 """POST methods that change nothing."""
 
 Gate = Callable[[str, str], None]
@@ -68,16 +70,38 @@ class Gcp:
     @functools.cached_property
     def credentials(self) -> "GatedCredentials":
         """The credentials of every client, behind the gate."""
-        import google.auth
-
         from provision.gate import GatedCredentials
 
-        inner = self._given
-        if inner is None:
-            inner, _ = google.auth.default(
-                scopes=["https://www.googleapis.com/auth/cloud-platform"], quota_project_id=None
-            )
-        return GatedCredentials(inner, self._pass_gate)
+        return GatedCredentials(self._own, self._pass_gate)
+
+    @functools.cached_property
+    def _own(self) -> "google.auth.credentials.Credentials":
+        """The credentials themselves."""
+        if self._given is not None:
+            return self._given
+        import google.auth
+
+        found, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"], quota_project_id=None)
+        return found
+
+    @property
+    def quota_project(self) -> str:
+        """The project that the credentials name to pay for the calls; empty when they name none."""
+        return str(getattr(self._own, "quota_project_id", None) or "")
+
+    @property
+    def is_person(self) -> bool:
+        """Whether the credentials are those of a person who has signed in, and not of an account."""
+        from google.oauth2.credentials import Credentials
+
+        return isinstance(self._own, Credentials) and not self.emulator
+
+    @property
+    def is_federated(self) -> bool:
+        """Whether the credentials are those of another identity provider, without acting as a service account."""
+        from google.auth import external_account
+
+        return isinstance(self._own, external_account.Credentials) and self._own.service_account_email is None
 
     # Clients with a transport of their own
 
@@ -112,6 +136,9 @@ class Gcp:
 
     # Clients made from a discovery document
 
+    resources = property(
+        lambda self: self._discovery("cloudresourcemanager", "v1"), doc="Resource Manager v1: what a project lies in."
+    )
     iam = property(lambda self: self._discovery("iam", "v1"), doc="IAM v1: service accounts.")
     compute = property(lambda self: self._discovery("compute", "v1", "compute/v1/"), doc="Compute v1: networking.")
     sql = property(lambda self: self._discovery("sqladmin", "v1"), doc="Cloud SQL Admin v1.")

@@ -25,22 +25,23 @@ def runner(gcp: Gcp, clock: Clock) -> str:
         NotSignedIn: The credentials are not accepted, or not any more.
         NoAnswer: Google could not be asked.
     """
+    return Patience(gcp, clock).with_("asking who you are", lambda: asked(gcp))
+
+
+def asked(gcp: Gcp) -> str:
+    """The same, asked once."""
     import google.auth.transport.requests
     import requests
 
     must_have_an_account(gcp)
     url = f"{gcp.emulator}/oauth2.googleapis.com/tokeninfo" if gcp.emulator else TOKENINFO
-
-    def ask() -> str:
-        credentials = gcp.credentials
-        if not credentials.valid:
-            credentials.refresh(google.auth.transport.requests.Request())
-        answer = requests.post(url, data={"access_token": credentials.token}, timeout=TIMEOUT)
-        if answer.status_code in _BUSY:
-            answer.raise_for_status()
-        return str(answer.json().get("email", "")) if answer.ok else ""
-
-    email = Patience(gcp, clock).with_("asking who you are", ask)
+    credentials = gcp.credentials
+    if not credentials.valid:
+        credentials.refresh(google.auth.transport.requests.Request())  # type: ignore[no-untyped-call]  # google-auth
+    answer = requests.post(url, data={"access_token": credentials.token}, timeout=TIMEOUT)
+    if answer.status_code in _BUSY:
+        answer.raise_for_status()
+    email = str(answer.json().get("email", "")) if answer.ok else ""
     if not email:
         return ""
     return f"serviceAccount:{email}" if email.endswith(".gserviceaccount.com") else f"user:{email}"

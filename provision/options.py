@@ -23,6 +23,7 @@ from provision.errors import (
 )
 
 if TYPE_CHECKING:
+    from provision.bootstrap import Project
     from provision.config import Config, Whose
     from provision.gcp import Gcp
     from provision.report import Report
@@ -150,13 +151,23 @@ class Options:
 
         return wizard.ask(CONFIG_FILE, self.env)
 
-    def open(self, settings: "Whose | None", *, make: bool = False, resume: bool = False) -> "tuple[Gcp, Store]":
+    def open(
+        self,
+        settings: "Whose | None",
+        *,
+        make: bool = False,
+        resume: bool = False,
+        gcp: "Gcp | None" = None,
+        find: "Callable[[], Project] | None" = None,
+    ) -> "tuple[Gcp, Store]":
         """Find the project and its ledger, here or at Google.
 
         Args:
             settings: What the config file says, if there is one.
             make: Whether what is missing to hold a ledger may be made: emulator, APIs, bucket. Needs all settings.
             resume: Whether an emulator that was stopped may be started again.
+            gcp: The clients, if they were made before.
+            find: Tells the project, if it was looked up before.
 
         Raises:
             BadUsage: Nothing says which project is meant, or --state names the ledger of another one than the command
@@ -167,10 +178,7 @@ class Options:
         """
         from provision import bootstrap, clock, config, identity
 
-        made_for = settings if make and isinstance(settings, config.Config) else None
-        if made_for:
-            made_for.door.client_secret()
-        gcp, now = self.clients(settings, make=make, resume=resume), clock.SystemClock()
+        gcp, now = gcp or self.clients(settings, make=make, resume=resume), clock.SystemClock()
         if make:
             identity.must_have_an_account(gcp)
         if self.state is not None:
@@ -178,15 +186,18 @@ class Options:
             self._must_mean_the_one_at(store)
             gcp.project = self._project(settings) or self._project_at(store)
             return gcp, store
-        project = bootstrap.find_project(gcp, now, may_change=make)
+        project = find() if find else bootstrap.find_project(gcp, now, may_change=make)
         env = self.env or (settings.env if settings else "default")
-        region = made_for.region if made_for else None
+        region = settings.region if make and isinstance(settings, config.Config) else None
         return gcp, bootstrap.own_store(gcp, now, project, env=env, make_in=region)
 
     def clients(self, settings: "Whose | None", *, make: bool = False, resume: bool = False) -> "Gcp":
         """The clients for the project, of this machine or of Google; see open."""
+        from provision import config
         from provision.gcp import Gcp
 
+        if make and isinstance(settings, config.Config):
+            settings.door.client_secret()
         project = self._project(settings)
         if not self.local:
             if project is None and self.state is None:

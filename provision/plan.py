@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
+from provision.config import Config
 from provision.deployment import Deployment
 from provision.gcp import Gcp
 from provision.step import Body, Contents, Create, Delete, Owner, Ref, Step, Told
@@ -32,6 +33,7 @@ class Row:
         elsewhere: The verb to go on with when the step's own create is not possible where it would be done.
         told: Tells what to add to the error of an operation that failed.
         kept: Tells, when it is applied, why `down` must keep it; None when it need not.
+        foresees: Raises what would stop it later on, before anything is made.
     """
 
     step: Step
@@ -51,6 +53,7 @@ class Row:
     final: str | None = None
     lies_in: str | None = None
     awaits: tuple[str, ...] = ()
+    foresees: Callable[[Gcp, Config], None] | None = None
 
     @property
     def name(self) -> str:
@@ -102,6 +105,7 @@ def row(
     final: str | None = None,
     lies_in: Step | None = None,
     awaits: tuple[Step, ...] = (),
+    foresees: Callable[[Gcp, Config], None] | None = None,
 ) -> Row:
     """Write one line of the table; see Row for the arguments."""
     within = lies_in or dies_with
@@ -123,6 +127,7 @@ def row(
         final=final,
         lies_in=_name(within) if within else None,
         awaits=tuple(_name(other) for other in awaits),
+        foresees=foresees,
     )
 
 

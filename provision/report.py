@@ -10,6 +10,8 @@ from rich import markup
 from rich.console import Console
 
 from provision.deeds import Done
+from provision.doctor import telling
+from provision.doctor.telling import Status
 from provision.errors import ProvisionError
 from provision.inspect import Finding, Kind
 from provision.log import printable, short
@@ -39,6 +41,12 @@ _COUNTED = {
     "changed": (Kind.CHANGED,),
     "not finished": (Kind.UNFINISHED,),
     "unknown": (Kind.UNKNOWN,),
+}
+_VERDICTS = {
+    Status.OK: ("green", "ok"),
+    Status.WARNING: ("yellow", "warning"),
+    Status.BLOCKED: ("red", "blocked"),
+    Status.UNCHECKED: ("cyan", "unchecked"),
 }
 
 
@@ -146,6 +154,28 @@ class Report:
                     self.say(f"      {escape(_difference(change, item.kind))}")
         counts = {words: sum(item.kind in kinds for item in findings) for words, kinds in _COUNTED.items()}
         self.say(f"\n{', '.join(f'{count} {words}' for words, count in counts.items() if count)}. {mend}")
+
+    def examined(self, findings: Sequence[telling.Finding]) -> None:
+        """Show what the doctor has found: what it is about, how it is, why, and what to do."""
+        self.object(
+            findings=[
+                {
+                    "check": found.check,
+                    "status": found.status.value,
+                    "why": found.why,
+                    "todo": found.todo,
+                    "error": type(found.error).__name__ if found.error else None,
+                }
+                for found in findings
+            ]
+        )
+        for found in findings:
+            colour, word = _VERDICTS[found.status]
+            self.say(f"[{colour}]{word:<9}[/]  [bold]{escape(found.check):<13}[/]  {escape(found.why)}")
+            for line in filter(None, found.todo.splitlines()):
+                self.say(f"{'':26}[dim]{escape(line)}[/]")
+        counts = {word: sum(found.status is status for found in findings) for status, (_, word) in _VERDICTS.items()}
+        self.say(f"\n{', '.join(f'{count} {word}' for word, count in counts.items() if count)}.")
 
     def changed(self, done: Sequence[Done], seconds: float) -> None:
         """Show the end of what has worked on a part of the table only."""

@@ -44,7 +44,7 @@ PLAN = Plan((
     row(client_rights,     service_accounts, dies_with=service_accounts),
 
     row(network,           apis),
-    row(subnet,            network),
+    row(subnet,            network, foresees=subnet.must_be_usable),
     row(peering_range,     network),
     row(peering,           peering_range, project_roles, at_least=("reservedPeeringRanges",), settles=60,
         refused=peering.delete_refused),

@@ -31,7 +31,7 @@ FLOORS = (
     {"convergence", "proof"},
     {"engine", "verify"},
     {"session", "teardown"},
-    {"rebuild", "replacement", "rollback"},
+    {"doctor", "rebuild", "replacement", "rollback"},
     {"progress", "report"},
     {"options"},
     {"commands"},

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from provision.commands import proving, running
+from provision.commands import checking, proving, running
 from provision.errors import NothingDeployed
 from provision.options import Options, common, takes_turns
 
@@ -26,6 +26,7 @@ ADOPT = "Take over what is there and is not ours: this resource, or whatever sta
 @click.option("--only", multiple=True, metavar="ROW", help="Work on this row of the table and what it needs.")
 @click.option("--replace", multiple=True, metavar="REF", help="Make this resource anew.")
 @click.option("--adopt", multiple=True, metavar="[REF]", is_flag=False, flag_value=ALL, help=ADOPT)
+@click.option("--despite", multiple=True, metavar="CHECK", help="Go on whatever this check of doctor says.")
 @click.option("--rollback-on-failure", is_flag=True, help="If it fails, go back to what was before.")
 def up(
     options: Options,
@@ -33,6 +34,7 @@ def up(
     only: tuple[str, ...],
     replace: tuple[str, ...],
     adopt: tuple[str, ...],
+    despite: tuple[str, ...],
     rollback_on_failure: bool,
 ) -> None:
     """Deploy MLflow, or mend it, or go on after an interruption.
@@ -44,9 +46,15 @@ def up(
     settings = options.settings() or options.first_settings(ask=True)
     running.must_be_rows(only, "--only")
     running.must_be_rows(settings.protect, "protect:")
-    running.must_have_its_network(options, settings, make=True)
+    checking.must_be_checks(despite)
     begun = time.monotonic()
-    gcp, store = options.open(settings, make=True)
+    gcp = options.clients(settings, make=True)
+
+    def adopts(ref: str) -> bool:
+        return ALL in adopt or ref in adopt
+
+    checking.must_be_well(options, settings, gcp, adopts, despite)
+    gcp, store = options.open(settings, make=True, gcp=gcp)
     known = session.ledger_at(store)
     if known is not None:
         session.must_fit(known, settings)
@@ -59,7 +67,7 @@ def up(
         replacement.ask(engine, replace, rows)
         with _undone(engine, store) if rollback_on_failure else contextlib.nullcontext():
             replacement.clear_the_way(engine, rows)
-            engine.up(settings, only=only, adopts=lambda ref: ALL in adopt or ref in adopt)
+            engine.up(settings, only=only, adopts=adopts)
         deployment = engine.deployment(settings)
         url, links = ("", list[str]()) if only else proving.proved(engine, whole=bool(engine.done))
         replacement.settle(engine)

@@ -60,13 +60,8 @@ def changing(
         yield engine
 
 
-def must_have_its_network(options: Options, settings: "Config", *, make: bool = False) -> None:
-    """Look at the network that the settings name, if they name one, before anything is changed for its sake.
-
-    Args:
-        options: What was typed.
-        settings: The settings.
-        make: Whether an emulator may be started to be asked.
+def must_have_its_network(options: Options, settings: "Config") -> None:
+    """Look at the network that the settings name, if they name one, before anything is planned for its sake.
 
     Raises:
         ProjectNotUsable: See bootstrap.find_project.
@@ -78,7 +73,7 @@ def must_have_its_network(options: Options, settings: "Config", *, make: bool = 
 
     if settings.network.name is None:
         return
-    gcp, now = options.clients(settings, make=make), clock.SystemClock()
+    gcp, now = options.clients(settings), clock.SystemClock()
     bootstrap.find_project(gcp, now, may_change=False)  # of a project that is not there, networks say less
     # Where Compute Engine is off there is no network to be looked at; the one named default comes with it.
     with contextlib.suppress(ApiDisabled):

@@ -134,6 +134,9 @@ class Method:
     anonymous: bool = False
 
 
+NO_PERMISSION = ""
+"""Of a method that whoever has signed in may call."""
+
 METHODS: dict[tuple[str, str | None], Method] = {}
 ENDPOINTS: dict[tuple[str, str], list[tuple[list[str], str]]] = {}
 
@@ -148,7 +151,8 @@ def method(
     """Register the behaviour of a discovery method.
 
     `permission` is the IAM permission that callers other than the owner need on `call.resource`, or on what `resource`
-    answers; a method without one is for the owner only. `version` is for APIs with the same id in two versions.
+    answers, or NO_PERMISSION; a method without one is for the owner only. `version` is for APIs with the same id in two
+    versions.
     """
 
     def register(function: Function) -> Function:

@@ -35,7 +35,7 @@ from provision.emulator import (
     tokens,
     uploads,
 )
-from provision.emulator.api import ENDPOINTS, Call, Method, Reply, behaviour
+from provision.emulator.api import ENDPOINTS, NO_PERMISSION, Call, Method, Reply, behaviour
 from provision.emulator.browsers import NoForeignPages
 from provision.emulator.errors import GoogleError
 from provision.emulator.faults import Fault
@@ -240,6 +240,8 @@ class Front:
         if call.params.get("bucket") and not call.names_project():
             return  # a bucket that is nobody's is not found, whoever asks
         resource = method.resource(call) if method.resource else _resource(call)
+        if method.permission == NO_PERMISSION:
+            return
         if method.permission and self.world.allowed(call.caller, method.permission, resource):
             return
         raise _denied(call, method.permission or call.id, resource)

@@ -19,6 +19,7 @@ from provision.emulator.machines import Machines, NoMachines
 Json = dict[str, Any]
 
 OWNER = "user:owner@example.com"
+ORGANIZATION = "123456789012"
 PROFILES = ("instant", "brief", "local", "google")
 _KEPT = "emulator"  # the one table that a reset leaves: the token of the data folder
 
@@ -151,9 +152,10 @@ class World:
                 shutil.rmtree(child, ignore_errors=True)
 
     def add_project(self, seed: Json) -> Json:
-        """Make a project, with billing, of {projectId, projectNumber?, services?, labels?, parent?, name?}.
+        """Make a project, with billing, of {projectId, projectNumber?, services?, labels?, parent?, ancestors?, name?}.
 
-        `services` are the APIs that are on; without them all are. An empty `parent` is none: no organization.
+        `services` are the APIs that are on; without them all are. It lies in an organization unless `parent` is None
+        or empty; `ancestors` are what it lies in, innermost first, when that is more than its parent.
         """
         now, services = self.timestamp(), seed.get("services")
         row: Json = {
@@ -166,7 +168,8 @@ class World:
             "services": {"*": services is None} | {full_service(s): True for s in services or ()},
             "billing": "billingAccounts/000000-AAAAAA-BBBBBB",
             "labels": seed.get("labels") or {},
-            "parent": seed.get("parent", {"type": "organization", "id": "123456789012"}),
+            "parent": seed.get("parent", {"type": "organization", "id": ORGANIZATION}),
+            "ancestors": seed.get("ancestors") or [],
         }
         self.projects[row["projectId"]] = row
         return row

@@ -14,14 +14,14 @@ ACCOUNT: Json = {
 
 
 def _info(project: Json) -> Json:
-    """The empty text and false are said, unlike elsewhere."""
+    """The empty text and false are said, unlike elsewhere; an account that is closed enables nothing."""
     name = f"projects/{project['projectId']}/billingInfo"
     account = project["billing"]
     return {
         "name": name,
         "projectId": project["projectId"],
         "billingAccountName": account,
-        "billingEnabled": bool(account),
+        "billingEnabled": account == ACCOUNT["name"],
     }
 
 

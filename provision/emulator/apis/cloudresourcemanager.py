@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 
 from provision.emulator import errors, iam, operations
-from provision.emulator.api import Call, Json, method
+from provision.emulator.api import NO_PERMISSION, Call, Json, method
 from provision.emulator.world import World
 
 _ID = re.compile(r"[a-z][a-z0-9-]{4,28}[a-z0-9]")
@@ -224,10 +224,10 @@ def undelete(call: Call) -> Json:
 )
 def ancestry(call: Call) -> Json:
     """The project and what it lies in, innermost first."""
-    chain = [{"resourceId": {"type": "project", "id": call.project_id}}]
-    if call.project["parent"]:
-        chain.append({"resourceId": call.project["parent"]})
-    return {"ancestor": chain}
+    row = call.project
+    above = row.get("ancestors") or ([row["parent"]] if row["parent"] else [])
+    chain = [{"type": "project", "id": call.project_id}, *above]
+    return {"ancestor": [{"resourceId": resource} for resource in chain]}
 
 
 @method(
@@ -253,11 +253,9 @@ def set_policy(call: Call) -> Json:
     return iam.set_policy(call, _resource(call))
 
 
-@method(
-    "cloudresourcemanager.projects.testIamPermissions", permission="resourcemanager.projects.get", resource=_resource
-)
+@method("cloudresourcemanager.projects.testIamPermissions", permission=NO_PERMISSION, resource=_resource)
 def test_permissions(call: Call) -> Json:
-    """Which of the permissions the caller holds on the project."""
+    """Which of the permissions the caller holds on the project; anybody who has signed in may ask."""
     return iam.test_permissions(call, _resource(call))
 
 

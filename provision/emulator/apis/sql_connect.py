@@ -4,6 +4,7 @@ https://docs.cloud.google.com/sql/docs/postgres/admin-api/rest/v1/connect
 """
 
 from provision.emulator.api import Call, Json, method
+from provision.emulator.apis import compute_regions as regions
 from provision.emulator.apis import sql_instances as instances
 
 _TIERS = (("db-f1-micro", 614), ("db-g1-small", 1740), ("db-n1-standard-1", 3840), ("db-perf-optimized-N-2", 16384))
@@ -48,7 +49,13 @@ def list_backup_runs(call: Call) -> Json:
 def list_tiers(call: Call) -> Json:
     """Some of the machine types."""
     items = [
-        {"kind": "sql#tier", "tier": tier, "RAM": str(memory * 1024**2), "DiskQuota": str(3072 * _GIGABYTE)}
+        {
+            "kind": "sql#tier",
+            "tier": tier,
+            "RAM": str(memory * 1024**2),
+            "DiskQuota": str(3072 * _GIGABYTE),
+            "region": sorted(regions.AUTO_RANGES),
+        }
         for tier, memory in _TIERS
         if call.project_id
     ]

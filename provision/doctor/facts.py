@@ -1,0 +1,168 @@
+"""What several checks want to know: each thing is asked once, when the first of them wants to know it."""
+
+import dataclasses
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, Generic, TypeVar
+
+from provision import bootstrap, identity, retry, session
+from provision.clock import Clock
+from provision.config import Config
+from provision.deployment import Deployment
+from provision.engine import deployment_of
+from provision.errors import ProvisionError
+from provision.gcp import Gcp
+from provision.inspect import Inspector
+from provision.plan import Plan, Row
+from provision.step import Body, FactsUnknown, Ref
+from state.ledger import Ledger
+
+T = TypeVar("T")
+
+Json = dict[str, Any]
+
+
+class fact(Generic[T]):  # noqa: N801 - it is written like property
+    """A property that is asked once, by who wants to know it first; the others wait for the answer, or the error."""
+
+    def __init__(self, ask: "Callable[[Facts], T]") -> None:
+        self._ask = ask
+        self.__doc__ = ask.__doc__
+
+    def __get__(self, facts: "Facts", owner: type | None = None) -> T:
+        return facts.once(self._ask.__name__, lambda: self._ask(facts))
+
+
+@dataclasses.dataclass
+class Facts:
+    """The deployment that is looked at, and what is known of it.
+
+    Args:
+        gcp: The clients.
+        settings: What the user wants.
+        plan: The table of steps.
+        clock: Whose time passes.
+        look_up: Reads the ledger, given who tells the project; None when there is none yet.
+        adopts: The refs that the user has said to take over.
+    """
+
+    gcp: Gcp
+    settings: Config
+    plan: Plan
+    clock: Clock
+    look_up: Callable[[Callable[[], bootstrap.Project]], Ledger | None]
+    adopts: Callable[[Ref], bool] = lambda ref: False
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: dict[str, Future[Any]] = {}
+
+    def once(self, name: str, ask: Callable[[], T]) -> T:
+        """What is known under a name; it is asked when nobody has asked yet."""
+        with self._lock:
+            first = name not in self._known
+            known: Future[T] = self._known.setdefault(name, Future())
+        if first:
+            try:
+                known.set_result(ask())
+            except BaseException as error:  # noqa: BLE001 - it is raised again, here and wherever else it is asked
+                known.set_exception(error)
+        return known.result()
+
+    @fact
+    def runner(self) -> str:
+        """The IAM member that runs the command; empty when Google does not say."""
+        return identity.asked(self.gcp)
+
+    @fact
+    def project(self) -> bootstrap.Project:
+        """The project as Google knows it; only its number where Resource Manager is off; see bootstrap.look_at."""
+        try:
+            return bootstrap.look_at(self.gcp)
+        except Exception as error:
+            if not retry.is_off_here(error):
+                raise
+            return bootstrap.look_at_its_services(self.gcp)
+
+    @fact
+    def ledger(self) -> Ledger | None:
+        """The ledger, None when there is none yet."""
+        return self.look_up(lambda: self.project)
+
+    @fact
+    def planned_in(self) -> Ledger:
+        """The ledger, or the one that a first run would make."""
+        try:
+            known = self.ledger
+        except ProvisionError:  # told by the check of the ledger
+            known = None
+        return known or session.first_ledger(self.project, self.settings)
+
+    @fact
+    def deployment(self) -> Deployment:
+        """What the steps declare from."""
+        return deployment_of(self.settings, self.planned_in)
+
+    @fact
+    def ahead(self) -> list[tuple[Row, Ref, Body]]:
+        """What is declared and was not made yet, as far as the ledger knows; without a ref where that is not known."""
+        facts = Inspector(self.plan, self.gcp, self.planned_in, self.clock).known_facts()
+        found: list[tuple[Row, Ref, Body]] = []
+        for row in self.plan:
+            try:
+                declared = row.step.declare(self.deployment, facts)
+            except FactsUnknown:
+                found.append((row, "", {}))
+                continue
+            records = self.planned_in.records
+            found += [
+                (row, ref, body)
+                for ref, body in declared.items()
+                if (record := records.get(ref)) is None or not (record.done or record.adopted)
+            ]
+        return found
+
+    def makes(self, *names: str) -> bool:
+        """Whether something of these rows is still to be made."""
+        return any(row.name in names for row, _, _ in self.ahead)
+
+    @fact
+    def services(self) -> dict[str, str]:
+        """By API that the plan needs, in short, whether it is ``ENABLED`` or ``DISABLED``."""
+        ref = f"projects/{self.project.number}/services"
+        live = self.plan["apis"].step.read(self.gcp, ref) or {}
+        return dict(live["services"])
+
+    @fact
+    def application(self) -> Json | None:
+        """The project's App Engine application, None when there is none yet."""
+        return self.present(lambda: self.gcp.appengine.apps().get(appsId=self.settings.project).execute())
+
+    @fact
+    def region(self) -> Json:
+        """The region as Compute Engine knows it, with its quotas."""
+        calls = self.gcp.compute.regions()
+        return dict(calls.get(project=self.settings.project, region=self.settings.region).execute())
+
+    @fact
+    def ancestors(self) -> list[str]:
+        """What the project lies in, innermost first, as ``folders/N`` and ``organizations/N``."""
+        calls = self.gcp.resources.projects()
+        found = calls.getAncestry(projectId=self.settings.project, body={}).execute().get("ancestor", [])
+        return [f"{item['resourceId']['type']}s/{item['resourceId']['id']}" for item in found[1:]]
+
+    @fact
+    def organization(self) -> Json | None:
+        """The organization that the project belongs to, as it describes itself; None when it belongs to none."""
+        names = [name for name in self.ancestors if name.startswith("organizations/")]
+        return dict(self.gcp.resources.organizations().get(name=names[0]).execute()) if names else None
+
+    def present(self, ask: Callable[[], Json]) -> Json | None:
+        """An answer, None where there is nothing under the name that was asked for."""
+        try:
+            return ask()
+        except Exception as error:
+            if retry.absent(error):
+                return None
+            raise

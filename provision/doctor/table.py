@@ -1,0 +1,18 @@
+"""THE TABLE of what is looked at before anything is changed; read downwards, which is also how it is told."""
+
+from provision.doctor import Check, application, door, money, network, project, region, services, who
+
+CHECKS = (
+    #      name             asks                    whether `up` could get any further if the user knew better
+    Check("credentials",    who.known,              overrulable=False),
+    Check("quota-project",  who.pays),
+    Check("project",        project.usable,         overrulable=False),
+    Check("organization",   project.organization),
+    Check("ledger",         project.ledger,         overrulable=False),
+    Check("billing",        money.paid),
+    Check("apis",           services.switched_on),
+    Check("region",         region.has_it_all),
+    Check("network",        network.usable,         overrulable=False),
+    Check("application",    application.fits),
+    Check("door",           door.opens),
+)  # fmt: skip
