@@ -57,14 +57,14 @@ def must_be_well(
     from provision.doctor.telling import Status
 
     findings = checks.overruled(examined(options, settings, gcp, adopts), despite)
+    if error := checks.error_of(findings):
+        raise error
     log = structlog.get_logger()
     for found in findings:
         if found.status is Status.WARNING:
-            log.warning("doctor.warns", check=found.check, why=found.why, todo=found.todo)
+            log.warning("doctor.warning", what=found.check, why=f"{found.why} {found.todo}".strip())
     if open_questions := sorted({found.check for found in findings if found.status is Status.UNCHECKED}):
-        log.info("doctor.unchecked", checks=", ".join(open_questions))
-    if error := checks.error_of(findings):
-        raise error
+        log.info("doctor.unchecked", what=", ".join(open_questions))
 
 
 def examined(options: Options, settings: "Config", gcp: "Gcp", adopts: "Callable[[Ref], bool]") -> "list[Finding]":

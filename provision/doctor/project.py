@@ -42,7 +42,7 @@ def ledger(facts: Facts) -> Iterator[Finding]:
         if known is not None:
             session.must_fit(known, facts.settings)
     except ProvisionError as error:
-        if error.exit_code in LEAVES_OPEN:
+        if error.exit_code in LEAVES_OPEN or isinstance(error, ProjectNotUsable):  # that is the project's own line
             raise
         yield blocked(error)
         return
