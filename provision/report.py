@@ -259,7 +259,7 @@ class Report:
         said = markup.escape(printable(str(error), lines=True))
         console.print(f"[bold red]{type(error).__name__}:[/] {said}")
         if error.hint:
-            console.print(f"[bold]Next:[/] {escape(error.hint)}")
+            console.print(f"[bold]Next:[/] {markup.escape(printable(error.hint, lines=True))}")
 
 
 def escape(text: str) -> str:

@@ -135,6 +135,9 @@ class Step(Protocol):
     # What `down` leaves behind of it and why; None when nothing stays.
     LEAVES: str | None
 
+    # The permissions that its verbs need of who runs them, down to the last of `down`.
+    RIGHTS: tuple[str, ...]
+
     # What should exist, by ref. Facts that are not known yet raise FactsUnknown.
     def declare(self, deployment: Deployment, facts: FactBook) -> dict[Ref, Body]: ...
 

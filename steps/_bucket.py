@@ -11,6 +11,15 @@ from steps import _names, _policy
 LONGEST_NAME = 63
 """Characters of a bucket's name (https://cloud.google.com/storage/docs/buckets#naming)."""
 
+RIGHTS = (
+    "storage.buckets.create", "storage.buckets.get", "storage.buckets.update", "storage.buckets.delete",
+    "storage.objects.list", "storage.objects.delete",
+)  # fmt: skip
+"""What it takes to make, change, empty and remove one."""
+
+POLICY_RIGHTS = ("storage.buckets.getIamPolicy", "storage.buckets.setIamPolicy")
+"""What it takes to grant something on one."""
+
 FIELDS = ("location", "storageClass", "iamConfiguration", "versioning", "softDeletePolicy", "lifecycle", "labels")
 
 

@@ -20,6 +20,7 @@ SERVICES = (
 """Twenty, the most that one batch takes; each is NAME.googleapis.com."""
 
 LEAVES: str | None = "The APIs stay switched on: others in the project may have come to rely on them."
+RIGHTS: tuple[str, ...] = ("serviceusage.services.get", "serviceusage.services.enable")
 
 
 def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:

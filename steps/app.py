@@ -14,6 +14,10 @@ from provision.step import Body, Change, FactBook, Operation, Ref, keep, no_cont
 from steps import _appengine
 
 LEAVES: str | None = "The App Engine application: Google lets nobody delete one. By itself it costs nothing."
+RIGHTS: tuple[str, ...] = (
+    "appengine.applications.create", "appengine.applications.get", "appengine.services.list",
+    "appengine.versions.list", "appengine.operations.get",
+)  # fmt: skip
 
 
 class Facts(step.Facts):

@@ -8,6 +8,7 @@ from provision.step import Body, FactBook, Ref, by_parent, no_contents, no_facts
 from steps import _bucket, _policy, artifact_bucket
 
 LEAVES: str | None = None
+RIGHTS: tuple[str, ...] = _bucket.POLICY_RIGHTS
 
 
 def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:

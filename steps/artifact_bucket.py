@@ -11,6 +11,7 @@ from steps import _bucket
 DAY = 24 * 60 * 60
 
 LEAVES: str | None = None
+RIGHTS: tuple[str, ...] = _bucket.RIGHTS
 
 
 def ref(deployment: Deployment) -> Ref:

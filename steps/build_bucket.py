@@ -5,6 +5,7 @@ from provision.step import Body, FactBook, Ref, by_labels, no_contents, no_facts
 from steps import _bucket
 
 LEAVES: str | None = None
+RIGHTS: tuple[str, ...] = _bucket.RIGHTS
 
 
 def ref(deployment: Deployment) -> Ref:

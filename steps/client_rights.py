@@ -9,6 +9,7 @@ from provision.step import Body, FactBook, Ref, by_parent, no_contents, no_facts
 from steps import _policy, service_accounts
 
 LEAVES: str | None = None
+RIGHTS: tuple[str, ...] = ("iam.serviceAccounts.getIamPolicy", "iam.serviceAccounts.setIamPolicy")
 
 
 def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:

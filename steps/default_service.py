@@ -16,6 +16,11 @@ IMAGE = "us-docker.pkg.dev/cloudrun/container/hello:latest"
 """Google's own greeting, public (https://cloud.google.com/run/docs/quickstarts/deploy-container)."""
 
 LEAVES: str | None = None
+RIGHTS: tuple[str, ...] = (
+    "appengine.services.list", "appengine.services.update", "appengine.versions.create", "appengine.versions.list",
+    "appengine.versions.update", "appengine.versions.delete", "appengine.operations.get",
+    "iam.serviceAccounts.actAs",
+)  # fmt: skip
 
 
 def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:

@@ -18,6 +18,10 @@ NO_CLIENT = {"oauth2ClientId": "", "oauth2ClientSecret": ""}
 """Said outright: what is left out stays as it was."""
 
 LEAVES: str | None = None
+RIGHTS: tuple[str, ...] = (
+    "appengine.applications.get", "appengine.applications.update", "appengine.services.list",
+    "appengine.versions.list", "appengine.operations.get",
+)  # fmt: skip
 
 
 def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:

@@ -9,6 +9,7 @@ from provision.step import Body, FactBook, Ref, by_parent, no_contents, no_facts
 from steps import _policy
 
 LEAVES: str | None = None
+RIGHTS: tuple[str, ...] = ("iap.webServices.getIamPolicy", "iap.webServices.setIamPolicy")
 
 
 def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:

@@ -24,6 +24,11 @@ UNRESTRICTED = ("us-central1", "us-west2", "europe-west1", "asia-east1", "austra
 (https://cloud.google.com/build/docs/locations#restricted_regions_for_some_projects)."""
 
 LEAVES: str | None = None
+RIGHTS: tuple[str, ...] = (
+    "storage.objects.get", "storage.objects.create", "cloudbuild.builds.create", "cloudbuild.builds.get",
+    "cloudbuild.builds.list", "iam.serviceAccounts.actAs", "artifactregistry.tags.get",
+    "artifactregistry.versions.delete", "artifactregistry.repositories.get",
+)  # fmt: skip
 
 
 class Facts(step.Facts):

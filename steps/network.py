@@ -13,6 +13,10 @@ from provision.step import Body, Change, FactBook, Operation, Ref, by_descriptio
 from steps import _names
 
 LEAVES: str | None = None
+RIGHTS: tuple[str, ...] = (
+    "compute.networks.create", "compute.networks.get", "compute.networks.update", "compute.networks.delete",
+    "compute.globalOperations.get",
+)  # fmt: skip
 
 APP_ENGINES = "aef-"
 """How App Engine flexible begins the names and the target tags of what it makes in a network by itself

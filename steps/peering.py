@@ -18,6 +18,11 @@ from steps import _connections, _names, network, peering_range
 from steps._connections import PEERING, SERVICE
 
 LEAVES: str | None = None
+RIGHTS: tuple[str, ...] = (
+    "servicenetworking.services.get", "servicenetworking.services.addPeering",
+    "servicenetworking.services.deleteConnection", "servicenetworking.operations.get",
+    "compute.networks.removePeering", "cloudsql.instances.list",
+)  # fmt: skip
 
 
 def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:

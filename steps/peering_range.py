@@ -13,6 +13,11 @@ PREFIX_LENGTH = 16
 """Google advises a /16; a /24 is used up by a second kind of service (same page)."""
 
 LEAVES: str | None = None
+RIGHTS: tuple[str, ...] = (
+    "compute.globalAddresses.create", "compute.globalAddresses.createInternal", "compute.globalAddresses.get",
+    "compute.globalAddresses.delete", "compute.globalAddresses.deleteInternal", "compute.networks.use",
+    "compute.globalOperations.get", "servicenetworking.services.get",
+)  # fmt: skip
 
 
 def name(deployment: Deployment) -> str:

@@ -14,6 +14,10 @@ from steps import _connections, _policy
 AGENT_ROLE = "roles/servicenetworking.serviceAgent"
 
 LEAVES: str | None = None
+RIGHTS: tuple[str, ...] = (
+    "resourcemanager.projects.getIamPolicy", "resourcemanager.projects.setIamPolicy",
+    "serviceusage.services.enable", "compute.networks.list",
+)  # fmt: skip
 
 
 def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:

@@ -12,6 +12,10 @@ from provision.step import Body, Change, FactBook, Operation, Ref, by_labels, im
 from steps import _names
 
 LEAVES: str | None = None
+RIGHTS: tuple[str, ...] = (
+    "artifactregistry.repositories.create", "artifactregistry.repositories.get",
+    "artifactregistry.repositories.update", "artifactregistry.repositories.delete",
+)  # fmt: skip
 
 
 def ref(deployment: Deployment) -> Ref:

@@ -12,6 +12,10 @@ from provision.step import Body, Change, FactBook, Ref, by_labels, no_contents, 
 from steps import _names
 
 LEAVES: str | None = None
+RIGHTS: tuple[str, ...] = (
+    "secretmanager.secrets.create", "secretmanager.secrets.get", "secretmanager.secrets.update",
+    "secretmanager.secrets.delete",
+)  # fmt: skip
 
 
 def ref(deployment: Deployment) -> Ref:

@@ -8,6 +8,7 @@ from provision.step import Body, FactBook, Ref, by_parent, no_contents, no_facts
 from steps import _policy, secret
 
 LEAVES: str | None = None
+RIGHTS: tuple[str, ...] = ("secretmanager.secrets.getIamPolicy", "secretmanager.secrets.setIamPolicy")
 
 
 def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:

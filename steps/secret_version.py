@@ -19,6 +19,10 @@ LENGTH = 32
 ALPHABET = string.ascii_letters + string.digits
 
 LEAVES: str | None = None
+RIGHTS: tuple[str, ...] = (
+    "secretmanager.versions.add", "secretmanager.versions.get", "secretmanager.versions.enable",
+    "secretmanager.versions.destroy",
+)  # fmt: skip
 
 
 def ref(deployment: Deployment) -> Ref:

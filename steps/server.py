@@ -44,6 +44,11 @@ FIELDS = (
 )  # fmt: skip
 
 LEAVES: str | None = None
+RIGHTS: tuple[str, ...] = (
+    "appengine.applications.get", "appengine.services.list", "appengine.services.delete",
+    "appengine.versions.create", "appengine.versions.get", "appengine.versions.list", "appengine.versions.update",
+    "appengine.versions.delete", "appengine.operations.get", "iam.serviceAccounts.actAs",
+)  # fmt: skip
 
 
 class Facts(step.Facts):

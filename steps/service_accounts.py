@@ -19,6 +19,10 @@ PURPOSES = {
 }
 
 LEAVES: str | None = None
+RIGHTS: tuple[str, ...] = (
+    "iam.serviceAccounts.create", "iam.serviceAccounts.get", "iam.serviceAccounts.update",
+    "iam.serviceAccounts.enable", "iam.serviceAccounts.delete",
+)  # fmt: skip
 
 
 class Facts(step.Facts):

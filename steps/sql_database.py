@@ -12,6 +12,9 @@ from steps import _names, sql_instance
 NAME = "mlflow"
 
 LEAVES: str | None = None
+RIGHTS: tuple[str, ...] = (
+    "cloudsql.databases.create", "cloudsql.databases.get", "cloudsql.databases.delete", "cloudsql.instances.get",
+)  # fmt: skip
 
 
 def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:

@@ -25,6 +25,9 @@ COMES_BACK = {"MAINTENANCE", "REPAIRING", "ONLINE_MAINTENANCE"}
 """States of one that runs again in a moment, without anybody's doing."""
 
 LEAVES: str | None = f"A final backup of the database, for {BACKUP_DAYS} days."
+RIGHTS: tuple[str, ...] = (
+    "cloudsql.instances.create", "cloudsql.instances.get", "cloudsql.instances.update", "cloudsql.instances.delete",
+)  # fmt: skip
 
 
 class Facts(step.Facts):

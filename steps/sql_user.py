@@ -14,6 +14,10 @@ from steps import _names, secret_version, sql_instance
 NAME = "mlflow"
 
 LEAVES: str | None = None
+RIGHTS: tuple[str, ...] = (
+    "cloudsql.users.create", "cloudsql.users.list", "cloudsql.users.update", "cloudsql.users.delete",
+    "cloudsql.instances.get", "secretmanager.versions.access",
+)  # fmt: skip
 
 
 def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:

@@ -14,6 +14,10 @@ from provision.step import Body, Change, FactBook, Operation, Ref, by_descriptio
 from steps import _names, network
 
 LEAVES: str | None = None
+RIGHTS: tuple[str, ...] = (
+    "compute.subnetworks.create", "compute.subnetworks.get", "compute.subnetworks.setPrivateIpGoogleAccess",
+    "compute.subnetworks.delete", "compute.networks.updatePolicy", "compute.regionOperations.get",
+)  # fmt: skip
 
 ACCESS = "privateIpGoogleAccess"
 

@@ -11,6 +11,10 @@ from provision.step import Body, Change, FactBook, Operation, Owner, Ref, no_con
 from steps import _appengine, server
 
 LEAVES: str | None = None
+RIGHTS: tuple[str, ...] = (
+    "appengine.services.list", "appengine.services.update", "appengine.services.delete", "appengine.versions.list",
+    "appengine.versions.update", "appengine.versions.delete", "appengine.operations.get",
+)  # fmt: skip
 
 
 def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:

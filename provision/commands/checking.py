@@ -80,7 +80,7 @@ def examined(options: Options, settings: "Config", gcp: "Gcp", adopts: "Callable
         return None
 
     with session.read_only(gcp):
-        return doctor.run(CHECKS, Facts(gcp, settings, PLAN, clock.SystemClock(), look_up, adopts))
+        return doctor.run(CHECKS, Facts(gcp, settings, PLAN, clock.SystemClock(), look_up, options.state, adopts))
 
 
 def must_be_checks(names: Sequence[str]) -> None:

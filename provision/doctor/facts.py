@@ -44,6 +44,7 @@ class Facts:
         plan: The table of steps.
         clock: Whose time passes.
         look_up: Reads the ledger, given who tells the project; None when there is none yet.
+        state: Where the user says that the ledger is; None leaves it to the program.
         adopts: The refs that the user has said to take over.
     """
 
@@ -52,6 +53,7 @@ class Facts:
     plan: Plan
     clock: Clock
     look_up: Callable[[Callable[[], bootstrap.Project]], Ledger | None]
+    state: str | None = None
     adopts: Callable[[Ref], bool] = lambda ref: False
 
     def __post_init__(self) -> None:
@@ -105,23 +107,38 @@ class Facts:
         return deployment_of(self.settings, self.planned_in)
 
     @fact
-    def ahead(self) -> list[tuple[Row, Ref, Body]]:
-        """What is declared and was not made yet, as far as the ledger knows; without a ref where that is not known."""
+    def ledger_bucket(self) -> str:
+        """The bucket that holds the ledger, or will; empty when it is a file of this machine."""
+        if self.state is None:
+            return bootstrap.state_bucket(self.project)
+        return self.state.removeprefix("gs://").partition("/")[0] if self.state.startswith("gs://") else ""
+
+    @fact
+    def declared(self) -> dict[str, dict[Ref, Body]]:
+        """By row, what should exist; by an empty ref where that hangs on what is not made yet."""
         facts = Inspector(self.plan, self.gcp, self.planned_in, self.clock).known_facts()
-        found: list[tuple[Row, Ref, Body]] = []
+        found: dict[str, dict[Ref, Body]] = {}
         for row in self.plan:
             try:
-                declared = row.step.declare(self.deployment, facts)
+                found[row.name] = row.step.declare(self.deployment, facts)
             except FactsUnknown:
-                found.append((row, "", {}))
-                continue
-            records = self.planned_in.records
-            found += [
-                (row, ref, body)
-                for ref, body in declared.items()
-                if (record := records.get(ref)) is None or not (record.done or record.adopted)
-            ]
+                found[row.name] = {"": {}}
         return found
+
+    def declares(self, row: Row) -> bool:
+        """Whether a row has anything to do at all."""
+        return bool(self.declared[row.name])
+
+    @fact
+    def ahead(self) -> list[tuple[Row, Ref, Body]]:
+        """What is declared and was not made yet, as far as the ledger knows."""
+        records = self.planned_in.records
+        return [
+            (row, ref, body)
+            for row in self.plan
+            for ref, body in self.declared[row.name].items()
+            if (record := records.get(ref)) is None or not (record.done or record.adopted)
+        ]
 
     def makes(self, *names: str) -> bool:
         """Whether something of these rows is still to be made."""

@@ -1,6 +1,6 @@
 """THE TABLE of what is looked at before anything is changed; read downwards, which is also how it is told."""
 
-from provision.doctor import Check, application, door, money, network, project, region, services, who
+from provision.doctor import Check, application, door, money, network, project, region, rights, services, who
 
 CHECKS = (
     #      name             asks                    whether `up` could get any further if the user knew better
@@ -11,6 +11,8 @@ CHECKS = (
     Check("ledger",         project.ledger,         overrulable=False),
     Check("billing",        money.paid),
     Check("apis",           services.switched_on),
+    Check("permissions",    rights.held),
+    Check("ledger-bucket",  rights.at_the_ledger),
     Check("region",         region.has_it_all),
     Check("network",        network.usable,         overrulable=False),
     Check("application",    application.fits),

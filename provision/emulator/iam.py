@@ -117,7 +117,7 @@ def allowed(world: "World", member: str, permission: str, resource: str) -> bool
     """Whether a member has a permission on a resource, by its own policy or those of what it lies in."""
     identities = _identities(world, member)
     return any(
-        grants(role, permission)
+        _grants(world, role, permission)
         and _is(world, identities, listed)
         and all(look(world, name, role, listed) for look in _SPREAD)
         for name in _names_above(world, resource)
@@ -130,6 +130,13 @@ def members(world: "World", resource: str, role: str) -> list[str]:
     name = world.by_id(resource)
     listed = [listed for given, listed in _granted(world, name) if given == role]
     return [member for member in listed if all(look(world, name, role, member) for look in _SPREAD)]
+
+
+def _grants(world: "World", role: str, permission: str) -> bool:
+    """Whether a role holds a permission; a custom one (projects/P/roles/R) says itself which it includes."""
+    if role.startswith(("projects/", "organizations/")):
+        return permission in world.table("iam.roles").get(role, {}).get("includedPermissions", [])
+    return grants(role, permission)
 
 
 def is_member(world: "World", member: str, listed: str) -> bool:

@@ -235,7 +235,7 @@ class Front:
             raise errors.billing_disabled(host, project["projectNumber"])
 
     def _permit(self, call: Call, method: Method) -> None:
-        if call.caller == self.world.owner:
+        if call.caller == self.world.owner or self._is_no_bucket(call):
             return
         if call.params.get("bucket") and not call.names_project():
             return  # a bucket that is nobody's is not found, whoever asks
@@ -245,6 +245,11 @@ class Front:
         if method.permission and self.world.allowed(call.caller, method.permission, resource):
             return
         raise _denied(call, method.permission or call.id, resource)
+
+    def _is_no_bucket(self, call: Call) -> bool:
+        """Whether it is about a bucket that is not there: it lies in no project, so nobody has a right, and it is 404."""
+        bucket = call.params.get("bucket")
+        return bool(bucket) and bucket not in self.world.table("storage.buckets")
 
 
 def _resource(call: Call) -> str:

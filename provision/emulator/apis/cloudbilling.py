@@ -1,7 +1,7 @@
 """Cloud Billing: which account pays for a project. https://cloud.google.com/billing/docs/reference/rest."""
 
 from provision.emulator import errors, iam
-from provision.emulator.api import Call, Json, method
+from provision.emulator.api import NO_PERMISSION, Call, Json, method
 
 ACCOUNT: Json = {
     "name": "billingAccounts/000000-AAAAAA-BBBBBB",
@@ -63,7 +63,7 @@ def _account(call: Call) -> Json:
     return ACCOUNT
 
 
-@method("cloudbilling.billingAccounts.get")
+@method("cloudbilling.billingAccounts.get", permission="billing.accounts.get")
 def get_account(call: Call) -> Json:
     """One account."""
     return _account(call)
@@ -76,7 +76,7 @@ def list_projects(call: Call) -> Json:
     return call.page([_info(p) for p in call.world.projects.values() if p["billing"] == name], "projectBillingInfo")
 
 
-@method("cloudbilling.billingAccounts.testIamPermissions")
+@method("cloudbilling.billingAccounts.testIamPermissions", permission=NO_PERMISSION)
 def test_permissions(call: Call) -> Json:
     """Which of the permissions the caller holds on an account."""
     return iam.test_permissions(call, _account(call)["name"])

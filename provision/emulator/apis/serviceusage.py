@@ -3,7 +3,7 @@
 import base64
 
 from provision.emulator import catalogue, errors, operations
-from provision.emulator.api import Call, Json, method
+from provision.emulator.api import NO_PERMISSION, Call, Json, method
 from provision.emulator.world import World
 
 _TYPE = "type.googleapis.com/google.api.serviceusage.v1."
@@ -197,13 +197,7 @@ def generated(world: World, operation: Json) -> Json:
     return {"@type": "type.googleapis.com/google.api.serviceusage.v1beta1.ServiceIdentity"} | row
 
 
-def _operation_project(call: Call) -> str:
-    """The project of an operation: its number is part of the name, acf.p2-NUMBER-UUID."""
-    parts = call.name.split("-")
-    return call.world.by_id(f"projects/{parts[1]}") if len(parts) > 1 else ""
-
-
-@method("serviceusage.operations.get", permission="serviceusage.services.get", resource=_operation_project)
+@method("serviceusage.operations.get", permission=NO_PERMISSION)
 def get_operation(call: Call) -> Json:
     """An operation, by its name."""
     return operations.read(call, "serviceusage", call.name)
