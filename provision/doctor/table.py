@@ -1,6 +1,21 @@
 """THE TABLE of what is looked at before anything is changed; read downwards, which is also how it is told."""
 
-from provision.doctor import Check, application, door, money, network, project, region, rights, services, who
+from provision.doctor import (
+    Check,
+    application,
+    door,
+    money,
+    names,
+    network,
+    policies,
+    project,
+    ranges,
+    region,
+    rights,
+    room,
+    services,
+    who,
+)
 
 CHECKS = (
     #      name             asks                    whether `up` could get any further if the user knew better
@@ -13,8 +28,12 @@ CHECKS = (
     Check("apis",           services.switched_on),
     Check("permissions",    rights.held),
     Check("ledger-bucket",  rights.at_the_ledger),
+    Check("policies",       policies.in_effect),
+    Check("quotas",         room.enough),
     Check("region",         region.has_it_all),
     Check("network",        network.usable,         overrulable=False),
+    Check("ranges",         ranges.free),
+    Check("names",          names.free,             overrulable=False),
     Check("application",    application.fits),
     Check("door",           door.opens),
 )  # fmt: skip

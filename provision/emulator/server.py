@@ -247,7 +247,7 @@ class Front:
         raise _denied(call, method.permission or call.id, resource)
 
     def _is_no_bucket(self, call: Call) -> bool:
-        """Whether it is about a bucket that is not there: it lies in no project, so nobody has a right, and it is 404."""
+        """Whether it is about a bucket that is not there: that lies in no project, so there is no right to be asked."""
         bucket = call.params.get("bucket")
         return bool(bucket) and bucket not in self.world.table("storage.buckets")
 

@@ -17,7 +17,7 @@ from provision.gcp import Gcp
 from state.ledger import Ledger
 from steps import PLAN
 from tests.journey.deploy import SkippingClock
-from tests.provision.conftest import NUMBER, PROJECT, Cloud, running_cloud
+from tests.provision.conftest import PROJECT, Cloud, running_cloud
 
 SETTINGS: dict[str, Any] = {"project": PROJECT, "access": {"users": ["ada@example.com"]}}
 
@@ -30,21 +30,22 @@ class Patient:
         cloud: Where it is.
         settings: What the user wants.
         ledger: What was deployed before.
+        clients: Those of whoever asks: what they are built from is large.
         caller: Who asks; its owner when empty.
     """
 
     cloud: Cloud
+    clients: Gcp
     settings: dict[str, Any] = field(default_factory=lambda: dict(SETTINGS))
     ledger: Callable[[Any], Ledger | None] = lambda project: None
     caller: str = ""
-    clients: list[Gcp] = field(default_factory=list)
 
     def gcp(self) -> Gcp:
         """The caller's clients."""
-        with self.cloud.world.transaction():
-            token = tokens.issue(self.cloud.world, self.caller) if self.caller else self.cloud.world.token
-        self.clients.append(Gcp(PROJECT, Credentials(token), self.cloud.url))
-        return self.clients[-1]
+        world = self.cloud.world
+        with world.transaction():
+            self.clients.credentials.token = tokens.issue(world, self.caller) if self.caller else world.token
+        return self.clients
 
     def facts(self, **given: Any) -> Facts:
         """What the checks ask."""
@@ -91,12 +92,13 @@ def cloud(shared_cloud: Cloud) -> Cloud:
     return shared_cloud
 
 
-@pytest.fixture
-def patient(cloud: Cloud) -> Iterator[Patient]:
-    made = Patient(cloud)
+@pytest.fixture(scope="session")
+def clients(shared_cloud: Cloud) -> Iterator[Gcp]:
+    made = Gcp(PROJECT, Credentials("owner"), shared_cloud.url)
     yield made
-    for gcp in made.clients:
-        gcp.close()
+    made.close()
 
 
-__all__ = ["NUMBER", "PROJECT"]
+@pytest.fixture
+def patient(cloud: Cloud, clients: Gcp) -> Patient:
+    return Patient(cloud, clients)

@@ -5,11 +5,13 @@ from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import DefaultCredentialsError
 from google.oauth2.credentials import Credentials
 
-from provision import session
+from provision import doctor, session
 from provision.bootstrap import Project
 from provision.config import Config
 from provision.doctor.table import CHECKS
+from provision.emulator import scenarios
 from provision.gcp import Gcp
+from state.ledger import Record
 from tests.provision.conftest import NUMBER, PROJECT
 
 
@@ -41,7 +43,7 @@ def test_no_credentials(patient, monkeypatch):
 
     monkeypatch.setattr("google.auth.default", default)
     facts = patient.facts()
-    facts.gcp._given = None
+    facts.gcp = Gcp(PROJECT)
     (found,) = next(check for check in CHECKS if check.name == "credentials").look(facts)
 
     assert found.status.value == "blocked"
@@ -49,10 +51,10 @@ def test_no_credentials(patient, monkeypatch):
     assert "gcloud auth application-default login" in found.todo
 
 
-def told_of_payers(patient, credentials, emulator):
+def told_of_payers(patient, credentials):
     """What is said of the quota project of some credentials."""
     facts = patient.facts()
-    facts.gcp._given, facts.gcp.emulator = credentials, emulator
+    facts.gcp = Gcp(PROJECT, credentials)
     facts.once("project", lambda: Project(PROJECT, NUMBER, "organizations/1"))
     (found,) = next(check for check in CHECKS if check.name == "quota-project").look(facts)
     return found.status.value, found.todo
@@ -69,7 +71,7 @@ def told_of_payers(patient, credentials, emulator):
 )
 def test_which_project_pays_for_the_calls_of_a_person(patient, payer, status):
     """Where it is not the deployed one it is said how to make it so."""
-    told, todo = told_of_payers(patient, Credentials("token", quota_project_id=payer), None)
+    told, todo = told_of_payers(patient, Credentials("token", quota_project_id=payer))
 
     assert told == status
     assert (f"set-quota-project {PROJECT}" in todo) == (status == "warning")
@@ -77,14 +79,12 @@ def test_which_project_pays_for_the_calls_of_a_person(patient, payer, status):
 
 def test_an_account_pays_by_its_own_project(patient):
     """It needs no quota project."""
-    assert told_of_payers(patient, AnonymousCredentials(), None)[0] == "ok"
+    assert told_of_payers(patient, AnonymousCredentials())[0] == "ok"
 
 
 def test_calls_are_paid_by_a_project_where_an_api_is_off(patient):
     """Which is not the deployed one: waiting would not help, and switching it on here would not either."""
     with patient.cloud.world.transaction():
-        from provision.emulator import scenarios
-
         scenarios.switch_on(patient.cloud.world, "foreign-quota-project", {})
     (told,) = patient.told("quota-project")
 
@@ -132,20 +132,13 @@ def test_what_the_project_lies_in(patient, place, says):
 def test_a_ledger_of_another_region(patient):
     """What is deployed cannot be moved."""
     known = session.first_ledger(Project(PROJECT, NUMBER), Config.model_validate(patient.settings))
-    known.records["r"] = known_record("r")
+    known.records["r"] = Record(ref="r", step="network")
     patient.ledger = lambda project: known
     patient.settings |= {"region": "us-central1"}
     ((status, why),) = patient.told("ledger")
 
     assert status == "blocked"
     assert "the deployment lies in europe-west1" in why
-
-
-def known_record(ref):
-    """A record of something that was made."""
-    from state.ledger import Record
-
-    return Record(ref=ref, step="network")
 
 
 # Billing and APIs
@@ -265,9 +258,6 @@ def test_gcp_without_a_network(patient):
     """Everything is unchecked in words of its own, and nobody is stopped by it."""
     facts = patient.facts()
     facts.gcp = Gcp(PROJECT, Credentials("owner"), "http://127.0.0.1:9")
-    patient.clients.append(facts.gcp)
-    from provision import doctor
-
     found = doctor.run([check for check in CHECKS if check.name in {"project", "billing", "application"}], facts)
 
     assert {finding.status.value for finding in found} == {"unchecked"}

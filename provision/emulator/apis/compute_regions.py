@@ -5,6 +5,7 @@ https://docs.cloud.google.com/vpc/docs/subnets#ip-ranges. The quotas are the def
 """
 
 from provision.emulator.api import Call, Json, method
+from provision.emulator.apis import appengine_regions
 from provision.emulator.apis import compute_resources as resources
 
 AUTO_RANGES = {
@@ -100,7 +101,7 @@ def get_project(call: Call) -> Json:
             "kind": "compute#metadata",
             "fingerprint": resources.fingerprint(call.project_id),
         },
-        "quotas": _quotas(GLOBAL_QUOTAS, _used(call)),
+        "quotas": _quotas(call, GLOBAL_QUOTAS, _used(call)),
         "selfLink": f"{resources.LINK}projects/{call.project_id}",
         "defaultServiceAccount": f"{call.project['projectNumber']}-compute@developer.gserviceaccount.com",
         "xpnProjectStatus": "UNSPECIFIED_XPN_PROJECT_STATUS",
@@ -154,7 +155,7 @@ def _region(call: Call, name: str) -> Json:
         "description": name,
         "status": "UP",
         "zones": [f"{prefix}/zones/{zone}" for zone in zones(name)],
-        "quotas": _quotas(_REGION_QUOTAS, {}),
+        "quotas": _quotas(call, _REGION_QUOTAS, _used_in(call, name)),
         "selfLink": f"{prefix}/regions/{name}",
         "supportsPzs": False,
     }
@@ -175,13 +176,32 @@ def _zone(call: Call, name: str) -> Json:
     }
 
 
-def _quotas(limits: dict[str, float], used: dict[str, float]) -> list[Json]:
-    return [
-        {"metric": metric, "limit": value, "usage": used.get(metric, 0.0)} for metric, value in sorted(limits.items())
-    ]
+def _quotas(call: Call, limits: dict[str, float], used: dict[str, float]) -> list[Json]:
+    """Limits, but for those that the project has of its own, and what is used of them."""
+    own = limits | {key: value for key, value in call.project.get("quotas", {}).items() if key in limits}
+    return [{"metric": metric, "limit": value, "usage": used.get(metric, 0.0)} for metric, value in sorted(own.items())]
 
 
 def _used(call: Call) -> dict[str, float]:
     tables = {"NETWORKS": "networks", "SUBNETWORKS": "subnetworks", "FIREWALLS": "firewalls"}
     prefix = f"projects/{call.project_id}/"
-    return {metric: float(len(call.world.table(f"compute.{table}").under(prefix))) for metric, table in tables.items()}
+    used = {metric: call.world.table(f"compute.{table}").under(prefix) for metric, table in tables.items()}
+    used["GLOBAL_INTERNAL_ADDRESSES"] = call.world.table("compute.addresses").under(f"{prefix}global/")
+    return {metric: float(len(rows)) for metric, rows in used.items()}
+
+
+def _used_in(call: Call, region: str) -> dict[str, float]:
+    """What the instances of App Engine flexible take, which run in the region of the application."""
+    app = call.world.table("appengine.apps").get(call.project_id)
+    used = dict.fromkeys(_REGION_QUOTAS, 0.0)
+    if app is None or appengine_regions.region_of(app["locationId"]) != region:
+        return used
+    for _, version in call.world.table("appengine.versions").under(f"apps/{call.project_id}/"):
+        if version.get("servingStatus") != "SERVING":
+            continue
+        count, size = float(version.get("manualScaling", {}).get("instances", 1)), version.get("resources", {})
+        used["INSTANCES"] += count
+        used["CPUS"] += count * float(size.get("cpu", 1))
+        used["DISKS_TOTAL_GB"] += count * float(size.get("diskGb", 13))
+        used["IN_USE_ADDRESSES"] += count * (version.get("network", {}).get("instanceIpMode") != "INTERNAL")
+    return used

@@ -1,0 +1,35 @@
+"""Names: whether something that is not ours is there under one that is to be used."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from provision import retry
+from provision.doctor.facts import Facts
+from provision.doctor.telling import Finding, blocked, in_words, ok, unchecked
+from provision.errors import NotOurs
+from provision.plan import Row
+from provision.step import Body, Ref
+
+READERS = 8
+
+
+def free(facts: Facts) -> Iterator[Finding]:
+    """Read what is still to be made: nothing should be there, or only what nobody owns."""
+    ahead = [(row, ref, body) for row, ref, body in facts.ahead if ref and not facts.adopts(ref)]
+    with ThreadPoolExecutor(READERS, thread_name_prefix="names") as pool:
+        told = [found for found in pool.map(lambda item: _said(facts, *item), ahead) if found]
+    yield from told
+    if facts.ledger is not None and facts.makes("sql_instance"):
+        yield unchecked("Whether Google keeps the name of a deleted database cannot be asked; up then takes another.")
+    if not told:
+        yield ok(f"All {len(ahead)} names that are to be used are free." if ahead else "No new name is needed.")
+
+
+def _said(facts: Facts, row: Row, ref: Ref, body: Body) -> Finding | None:
+    try:
+        live = row.step.read(facts.gcp, ref)
+    except Exception as error:  # noqa: BLE001 - the other names are told
+        return None if retry.absent(error) or retry.is_off_here(error) else unchecked(f"{ref}: {in_words(error)}")
+    if live is None or not row.is_strangers(live, facts.planned_in.records.get(ref), facts.deployment.id):
+        return None
+    return blocked(NotOurs(f"{ref} exists already and does not carry our mark ({row.title})"))

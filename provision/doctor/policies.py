@@ -1,0 +1,156 @@
+"""Policies of the organization that decide whether something can be made: as they are in effect for the project.
+
+A project that belongs to no organization has none
+(https://docs.cloud.google.com/resource-manager/docs/organization-policy/org-policy-constraints).
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from provision import retry
+from provision.doctor.facts import Facts
+from provision.doctor.telling import Finding, blocked, in_words, ok, unchecked, warning
+from provision.errors import PolicyForbids
+from provision.refusals import refusal_of
+
+Rules = list[dict[str, Any]]
+
+NO_HARM = {
+    "iam.disableServiceAccountKeyCreation": "no account ever gets a key",
+    "iam.automaticIamGrantsForDefaultServiceAccounts": "nothing runs as a default account",
+    "compute.vmExternalIpAccess": "the server's instances have no external address",
+    "sql.restrictPublicIp": "the database has no public address",
+}
+"""What may be forbidden without any harm, and why."""
+
+NOT_DOCUMENTED = ("compute.requireOsLogin", "compute.requireShieldedVm", "compute.trustedImageProjects")
+"""What may keep App Engine flexible from starting instances; Google does not say whether it complies."""
+
+CONTINENTS = ("africa", "asia", "australia", "europe", "me", "northamerica", "southamerica", "us")
+
+
+def in_effect(facts: Facts) -> Iterator[Finding]:
+    """Ask for each by itself, side by side."""
+    if facts.project.parent == "":
+        yield ok("The project belongs to no organization, so no policies are set for it.")
+        return
+    with ThreadPoolExecutor(len(LOOKS), thread_name_prefix="policies") as pool:
+        told = list(pool.map(lambda constraint: _said(facts, constraint), LOOKS))
+    found = [finding for findings, _ in told for finding in findings]
+    silent: dict[str, list[str]] = {}
+    for constraint, (_, why) in zip(LOOKS, told, strict=True):
+        if why:
+            silent.setdefault(why, []).append(constraint)
+    found += [unchecked(f"{', '.join(constraints)}: {why}") for why, constraints in silent.items()]
+    yield from found or [ok("None is in the way.")]
+
+
+def _said(facts: Facts, constraint: str) -> tuple[list[Finding], str]:
+    """What one constraint means for us; or why it cannot be asked."""
+    name = f"projects/{facts.project.number}/policies/{constraint}"
+    try:
+        policy = facts.gcp.orgpolicy.projects().policies().getEffectivePolicy(name=name).execute()
+        # What holds under a condition only, on tags, holds for nothing of ours: it carries no tags.
+        rules = [rule for rule in policy.get("spec", {}).get("rules", []) if not rule.get("condition")]
+        return list(LOOKS[constraint](facts, constraint, rules)), ""
+    except Exception as error:  # noqa: BLE001 - the others are told
+        refusal = refusal_of(error)
+        if refusal is not None and refusal.status == 403 and not retry.is_off(error):
+            return [], "you may not read them (orgpolicy.policy.get, which roles/orgpolicy.policyViewer gives)."
+        return [], in_words(error)
+
+
+def _no_harm(facts: Facts, constraint: str, rules: Rules) -> Iterator[Finding]:
+    if _restricts(rules):
+        yield ok(f"{constraint} is in effect, and does no harm: {NO_HARM[constraint]}.")
+
+
+def _not_documented(facts: Facts, constraint: str, rules: Rules) -> Iterator[Finding]:
+    if _restricts(rules):
+        yield warning(
+            f"{constraint} is in effect, and Google does not say whether App Engine flexible complies with it.",
+            "If the deployment of the server fails, let an administrator of the organization lift it for the project.",
+        )
+
+
+def _accounts(facts: Facts, constraint: str, rules: Rules) -> Iterator[Finding]:
+    if _restricts(rules) and facts.makes("service_accounts", "app"):
+        yield blocked(
+            PolicyForbids(f"{constraint} is in effect, so the accounts of server, builder and client cannot be made.")
+        )
+
+
+def _services(facts: Facts, constraint: str, rules: Rules) -> Iterator[Finding]:
+    names = {f"{service}.googleapis.com" for service in facts.services}
+    if lost := sorted(name for name in names if not _allows(rules, [name])):
+        yield blocked(PolicyForbids(f"{constraint} does not let the project use {', '.join(lost)}."))
+
+
+def _locations(facts: Facts, constraint: str, rules: Rules) -> Iterator[Finding]:
+    region = facts.settings.region
+    continent = region.partition("-")[0]
+    spelled = [region, f"in:{region}-locations", f"in:{continent}-locations", f"is:{region}"]
+    if _allows(rules, spelled):
+        return
+    values = sorted({value for rule in rules for value in rule.get("values", {}).get("allowedValues", [])})
+    if open_ones := [value for value in values if not _is_elsewhere(value, continent)]:
+        yield unchecked(f"{constraint} allows {', '.join(open_ones)}; whether {region} is in there cannot be asked.")
+        return
+    allowed = f"only {', '.join(values)}" if values else "other places only"
+    yield blocked(PolicyForbids(f"{constraint} allows {allowed}, and region = {region!r}."))
+
+
+def _is_elsewhere(value: str, continent: str) -> bool:
+    """Whether a value surely means other places: another region or continent, and no group that may hold any."""
+    place = value.rpartition(":")[2].removesuffix("-locations")
+    begins = place.partition("-")[0]
+    return begins in CONTINENTS and (begins != continent or place[-1:].isdigit())
+
+
+def _domains(facts: Facts, constraint: str, rules: Rules) -> Iterator[Finding]:
+    if not _restricts(rules):
+        return
+    values = {value for rule in rules for value in rule.get("values", {}).get("allowedValues", [])}
+    found = facts.organization or {}
+    customer, domain = found.get("owner", {}).get("directoryCustomerId", ""), found.get("displayName", "")
+    members = facts.deployment.members
+    own = {customer, f"is:{customer}", f"under:{found.get('name')}"}
+    outside = [one for one in members if not (own & values) or one.partition(":")[2].rpartition("@")[2] != domain]
+    if outside:
+        yield warning(
+            f"{constraint} lets only {', '.join(sorted(values))} into policies, and these may not belong to it:"
+            f" {', '.join(outside)}.",
+            f"Take them out of access in provision.toml, or let an administrator allow them; other domains of {domain}"
+            " are fine.",
+        )
+    else:
+        yield ok(f"{constraint} is in effect, and all who may sign in belong to {domain}.")
+
+
+def _restricts(rules: Rules) -> bool:
+    """Whether a policy forbids anything at all."""
+    return any(rule.get("enforce") or rule.get("denyAll") or "values" in rule for rule in rules)
+
+
+def _allows(rules: Rules, spelled: list[str]) -> bool:
+    """Whether a list policy allows something, by any of the ways in which it may be written."""
+    if any(rule.get("denyAll") for rule in rules):
+        return False
+    values = [rule["values"] for rule in rules if "values" in rule]
+    denied = {one for value in values for one in value.get("deniedValues", [])}
+    allowed = {one for value in values for one in value.get("allowedValues", [])}
+    return denied.isdisjoint(spelled) and (not allowed or not allowed.isdisjoint(spelled))
+
+
+Look = Callable[[Facts, str, Rules], Iterator[Finding]]
+
+LOOKS: dict[str, Look] = {
+    "iam.disableServiceAccountCreation": _accounts,
+    "iam.allowedPolicyMemberDomains": _domains,
+    "gcp.resourceLocations": _locations,
+    "gcp.restrictServiceUsage": _services,
+    **dict.fromkeys(NO_HARM, _no_harm),
+    **dict.fromkeys(NOT_DOCUMENTED, _not_documented),
+}
+"""By constraint, what it means for what is to be made."""
