@@ -13,7 +13,7 @@ import click
 
 from provision import __version__, interrupts, log
 from provision.commands import checking, looking, making, proving, rehearsing, removing, state, undoing
-from provision.errors import BadUsage, Defect, FileTrouble, Interrupted, NotSignedIn, ProvisionError
+from provision.errors import BadUsage, Defect, Interrupted, NotSignedIn, ProvisionError
 from provision.options import InReadingOrder
 
 CRASH_LOG = Path("provision-crash.log")
@@ -101,7 +101,7 @@ def _for_the_user(error: Exception) -> ProvisionError | None:
     from provision import refusals, retry
 
     if isinstance(error, OSError) and refusals.is_of_this_machine(error):
-        return FileTrouble(f"{error.filename or 'A file of this machine'}: {error.strerror}")
+        return refusals.file_trouble(error)
     if not any(name.startswith("google.") for name in sys.modules):
         return None
     import google.auth.exceptions

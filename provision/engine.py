@@ -98,7 +98,7 @@ class Engine:
         Raises:
             ProvisionError: What a row could not do; rows that do not need it were done all the same.
         """
-        self.path.adopts = adopts
+        self.path.adopts, self._known = adopts, None
         rows = self.rows(only)
         while self._known != self.ledger.counters:  # there are new ids, of which not every row was told
             self._known = dict(self.ledger.counters)

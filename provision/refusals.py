@@ -105,6 +105,11 @@ def _of_refresh(error: BaseException) -> Refusal:
     return Refusal(503 if getattr(error, "retryable", False) else 401, message=str(error.args[0]) if error.args else "")
 
 
+def file_trouble(error: OSError) -> errors.FileTrouble:
+    """What the user is told when a file of this machine is the trouble."""
+    return errors.FileTrouble(f"{error.filename or 'A file of this machine'}: {error.strerror}")
+
+
 def _of_json(status: int, content: bytes | str) -> Refusal:
     try:
         body = json.loads(content)["error"]

@@ -1,7 +1,7 @@
 """`doctor`, and the same checks before `up` changes anything."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -10,14 +10,14 @@ from provision.errors import BadUsage, NothingDeployed
 from provision.options import Options, common
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from provision.bootstrap import Project
     from provision.config import Config
+    from provision.doctor.facts import Facts
     from provision.doctor.telling import Finding
     from provision.gcp import Gcp
     from provision.step import Ref
     from state.ledger import Ledger
+    from state.store import Store
 
 BLOCKED = 5
 
@@ -30,57 +30,94 @@ def doctor(options: Options) -> None:
     Tells everything at once, with what to do about it. Ends with exit code 5 when something would.
     """
     settings = options.settings() or options.first_settings(ask=False)
-    findings = examined(options, settings, options.clients(settings, resume=True), lambda ref: False)
+    findings = examined(facts_of(options, settings, options.clients(settings, resume=True)))
     options.report.examined(findings)
     if any(found.error for found in findings):
         raise SystemExit(BLOCKED)
 
 
-def must_be_well(
-    options: Options, settings: "Config", gcp: "Gcp", adopts: "Callable[[Ref], bool]", despite: Sequence[str]
-) -> None:
-    """Go on only if nothing is found that would stop `up`, or the user knows better.
+def facts_of(
+    options: Options,
+    settings: "Config",
+    gcp: "Gcp",
+    *,
+    adopts: "Callable[[Ref], bool]" = lambda ref: False,
+    only: Collection[str] = (),
+    ledger: "Ledger | None" = None,
+) -> "Facts":
+    """What the checks ask of a deployment.
 
     Args:
         options: What was typed.
         settings: The settings.
         gcp: The clients.
         adopts: The refs that may be taken over.
+        only: The rows that are worked on; every row when empty.
+        ledger: The ledger, if it is open already.
+    """
+    from provision import clock, session
+    from provision.doctor.facts import Facts
+    from provision.plan import Plan
+    from steps import PLAN
+
+    def look_up(project: "Callable[[], Project]") -> "Ledger | None":
+        if ledger is not None:
+            return ledger
+        with contextlib.suppress(NothingDeployed):
+            return session.ledger_at(options.open(settings, gcp=gcp, find=project)[1])
+        return None
+
+    rows = PLAN.with_needs(only) if only else set(PLAN.rows)
+    plan = Plan(tuple(row for row in PLAN if row.name in rows))
+    return Facts(gcp, settings, plan, clock.SystemClock(), look_up, options.state, adopts)
+
+
+def examined(facts: "Facts", *, holding: "Store | None" = None) -> "list[Finding]":
+    """Ask all that is in the table, and change nothing; holding is where a lease is kept alive meanwhile."""
+    from provision import doctor, session
+    from provision.doctor.table import CHECKS
+
+    with session.read_only(facts.gcp, but=holding):
+        return doctor.run(CHECKS, facts)
+
+
+def must_be_well(
+    facts: "Facts", despite: Sequence[str], *, before: "Sequence[Finding]" = (), holding: "Store | None" = None
+) -> "list[Finding]":
+    """Go on only if nothing is found that would stop `up`, or the user knows better.
+
+    Args:
+        facts: What is asked.
         despite: The checks whose word does not count.
+        before: What was found, and told, before.
+        holding: See examined.
 
     Raises:
         ProvisionError: What stands in the way; SeveralFailed for more than one thing.
     """
     import structlog
 
-    from provision import doctor as checks
+    from provision import doctor
     from provision.doctor.telling import Status
 
-    findings = checks.overruled(examined(options, settings, gcp, adopts), despite)
-    if error := checks.error_of(findings):
+    findings = doctor.overruled(examined(facts, holding=holding), despite)
+    if error := doctor.error_of(findings):
         raise error
     log = structlog.get_logger()
     for found in findings:
-        if found.status is Status.WARNING:
+        if found.status is Status.WARNING and found not in before:
             log.warning("doctor.warning", what=found.check, why=f"{found.why} {found.todo}".strip())
     if open_questions := sorted({found.check for found in findings if found.status is Status.UNCHECKED}):
         log.info("doctor.unchecked", what=", ".join(open_questions))
+    return findings
 
 
-def examined(options: Options, settings: "Config", gcp: "Gcp", adopts: "Callable[[Ref], bool]") -> "list[Finding]":
-    """Ask all that is in the table, and change nothing."""
-    from provision import clock, doctor, session
-    from provision.doctor.facts import Facts
-    from provision.doctor.table import CHECKS
-    from steps import PLAN
-
-    def look_up(project: "Callable[[], Project]") -> "Ledger | None":
-        with contextlib.suppress(NothingDeployed):
-            return session.ledger_at(options.open(settings, gcp=gcp, find=project)[1])
-        return None
-
-    with session.read_only(gcp):
-        return doctor.run(CHECKS, Facts(gcp, settings, PLAN, clock.SystemClock(), look_up, options.state, adopts))
+def leaves_questions(facts: "Facts") -> bool:
+    """Whether more could be asked with all APIs on."""
+    try:
+        return any(state != "ENABLED" for state in facts.services.values())
+    except Exception:  # noqa: BLE001 - who cannot ask which are on has been told so
+        return False
 
 
 def must_be_checks(names: Sequence[str]) -> None:

@@ -53,7 +53,8 @@ def up(
     def adopts(ref: str) -> bool:
         return ALL in adopt or ref in adopt
 
-    checking.must_be_well(options, settings, gcp, adopts, despite)
+    facts = checking.facts_of(options, settings, gcp, adopts=adopts, only=only)
+    findings = checking.must_be_well(facts, despite)
     gcp, store = options.open(settings, make=True, gcp=gcp)
     known = session.ledger_at(store)
     if known is not None:
@@ -63,6 +64,10 @@ def up(
         if engine.ledger.region != settings.region:  # nothing lies there any more
             engine.journal.note(lambda ledger: setattr(ledger, "region", settings.region))
         rollback.give_up(engine)
+        if checking.leaves_questions(facts):  # of a new project little can be asked before its APIs are on
+            engine.up(settings, only=("apis",))
+            facts = checking.facts_of(options, settings, gcp, adopts=adopts, only=only, ledger=engine.ledger)
+            checking.must_be_well(facts, despite, before=findings, holding=store)
         rows = engine.rows(only)
         replacement.ask(engine, replace, rows)
         with _undone(engine, store) if rollback_on_failure else contextlib.nullcontext():

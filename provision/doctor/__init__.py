@@ -32,11 +32,13 @@ class Check:
         name: What is looked at, in a word, as --despite takes it.
         look: Tells what there is to say of it.
         overrulable: Whether `up` could get any further if the user knew better.
+        row: The row of the table of steps without which it is of no interest; empty when it always is.
     """
 
     name: str
     look: Callable[[Facts], Iterator[Finding]]
     overrulable: bool = True
+    row: str = ""
 
 
 def run(checks: Sequence[Check], facts: Facts, *, limit: float = LIMIT) -> list[Finding]:
@@ -48,12 +50,13 @@ def run(checks: Sequence[Check], facts: Facts, *, limit: float = LIMIT) -> list[
         limit: Seconds that all of them may take together.
 
     Returns:
-        What there is to say, in the order of the table; at least one finding of each check.
+        What there is to say, in the order of the table; at least one finding of each check that is of interest.
     """
     ends = time.monotonic() + limit
     pool = ThreadPoolExecutor(TOGETHER, thread_name_prefix="doctor")
     try:
-        asked = [(check, pool.submit(_findings, check, facts)) for check in checks]
+        of_interest = [check for check in checks if not check.row or check.row in facts.plan.rows]
+        asked = [(check, pool.submit(_findings, check, facts)) for check in of_interest]
         return [
             dataclasses.replace(found, check=check.name)
             for check, future in asked

@@ -11,7 +11,6 @@ from provision.clock import Clock
 from provision.config import Config
 from provision.deployment import Deployment
 from provision.engine import deployment_of
-from provision.errors import ProvisionError
 from provision.gcp import Gcp
 from provision.inspect import Inspector
 from provision.plan import Plan, Row
@@ -97,7 +96,7 @@ class Facts:
         """The ledger, or the one that a first run would make."""
         try:
             known = self.ledger
-        except ProvisionError:  # told by the check of the ledger
+        except Exception:  # noqa: BLE001 - told by the check of the ledger
             known = None
         return known or session.first_ledger(self.project, self.settings)
 

@@ -15,11 +15,12 @@ READERS = 8
 
 def free(facts: Facts) -> Iterator[Finding]:
     """Read what is still to be made: nothing should be there, or only what nobody owns."""
+    is_first = facts.ledger is None  # while that cannot be told, nobody knows what is ours
     ahead = [(row, ref, body) for row, ref, body in facts.ahead if ref and not facts.adopts(ref)]
     with ThreadPoolExecutor(READERS, thread_name_prefix="names") as pool:
         told = [found for found in pool.map(lambda item: _said(facts, *item), ahead) if found]
     yield from told
-    if facts.ledger is not None and facts.makes("sql_instance"):
+    if not is_first and facts.makes("sql_instance"):
         yield unchecked("Whether Google keeps the name of a deleted database cannot be asked; up then takes another.")
     if not told:
         yield ok(f"All {len(ahead)} names that are to be used are free." if ahead else "No new name is needed.")

@@ -6,6 +6,7 @@ from provision import session
 from provision.doctor.facts import Facts
 from provision.doctor.telling import Finding, blocked, ok, unchecked
 from provision.errors import ProjectNotUsable, ProvisionError
+from provision.refusals import file_trouble, is_of_this_machine
 
 LEAVES_OPEN = (1,)
 """Exit codes of errors that say no more than that something could not be asked."""
@@ -45,6 +46,11 @@ def ledger(facts: Facts) -> Iterator[Finding]:
         if error.exit_code in LEAVES_OPEN or isinstance(error, ProjectNotUsable):  # that is the project's own line
             raise
         yield blocked(error)
+        return
+    except OSError as error:
+        if not is_of_this_machine(error):
+            raise
+        yield blocked(file_trouble(error))
         return
     if known is None:
         yield ok("Nothing was deployed before.")

@@ -17,8 +17,9 @@ from provision.doctor import (
     who,
 )
 
+# Overrulable is what may be wrong here while `up` could go on; of interest is what hangs on a row only with that row.
 CHECKS = (
-    #      name             asks                    whether `up` could get any further if the user knew better
+    #     name              asks
     Check("credentials",    who.known,              overrulable=False),
     Check("quota-project",  who.pays),
     Check("project",        project.usable,         overrulable=False),
@@ -30,10 +31,10 @@ CHECKS = (
     Check("ledger-bucket",  rights.at_the_ledger),
     Check("policies",       policies.in_effect),
     Check("quotas",         room.enough),
-    Check("region",         region.has_it_all),
+    Check("region",         region.has_it_all,      row="server"),
     Check("network",        network.usable,         overrulable=False),
     Check("ranges",         ranges.free),
     Check("names",          names.free,             overrulable=False),
-    Check("application",    application.fits),
-    Check("door",           door.opens),
+    Check("application",    application.fits,       overrulable=False, row="app"),
+    Check("door",           door.opens,             row="door"),
 )  # fmt: skip

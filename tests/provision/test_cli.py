@@ -12,7 +12,9 @@ from provision.proof import LINKS
 from tests.provision.conftest import PROJECT, folder_in
 from tests.provision.terminal import Folder
 
-COMMANDS = ("up", "plan", "drift", "verify", "status", "token", "rollback", "release", "down", "stop", "rehearse")
+COMMANDS = (
+    "doctor", "up", "plan", "drift", "verify", "status", "token", "rollback", "release", "down", "stop", "rehearse",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +41,7 @@ def test_the_commands_are_listed_in_the_order_of_their_use():
     told = CliRunner().invoke(cli, ["--help"], terminal_width=80)
     lines = told.output.partition("Commands:\n")[2].splitlines()
 
-    assert [line.split()[0] for line in lines] == [*COMMANDS, "state"]
+    assert [line.split()[0] for line in lines] == [*COMMANDS, "rehearse", "state"]
     assert not [line for line in lines if line.endswith("...")]
 
 

@@ -1,0 +1,133 @@
+"""`doctor` as it is typed, and what `up` makes of it: nothing is changed while something stands in the way."""
+
+import re
+
+import pytest
+
+from tests.provision.conftest import PROJECT
+
+STATE = ("--state", "./ledger.json")
+
+
+def without_billing(cloud):
+    """Nobody pays for the project."""
+    cloud.world.projects[PROJECT] = cloud.world.projects[PROJECT] | {"billing": ""}
+
+
+def application_elsewhere(cloud):
+    """The project's App Engine application, in another region."""
+    cloud.google("POST", "appengine.googleapis.com/v1/apps", {"id": PROJECT, "locationId": "us-central"})
+
+
+def strangers_network(cloud):
+    """A network of the name that ours would have."""
+    path = f"compute.googleapis.com/compute/v1/projects/{PROJECT}/global/networks"
+    cloud.google("POST", path, {"name": "mlflow", "autoCreateSubnetworks": False})
+
+
+def test_a_project_that_is_well(folder, cloud):
+    """Exit code 0; each line says what was looked at and how it is; no ledger is begun."""
+    cloud.writes()
+    told = folder.type("doctor", "--local")
+
+    assert "ok         project        local-mlflow is there and active" in told.out
+    assert re.fullmatch(r"\d+ ok\.", told.out.splitlines()[-1])
+    assert cloud.writes() == []
+    assert cloud.google("GET", "storage.googleapis.com/storage/v1/b", project=PROJECT).get("items", []) == []
+
+
+def test_warnings_stop_nobody(folder, cloud):
+    """Exit code 0, and what to do is said."""
+    folder.write(f'project = "{PROJECT}"\naccess = {{ users = ["eve@partner.example"] }}\n')
+    told = folder.type("doctor", "--local")
+
+    assert "warning    door           user:eve@partner.example: not of example.com" in told.out
+    assert re.fullmatch(r"\d+ ok, 1 warning\.", told.out.splitlines()[-1])
+
+
+def test_everything_that_stands_in_the_way_is_told_at_once(folder, cloud):
+    """Three defects, three lines; exit code 5."""
+    without_billing(cloud)
+    application_elsewhere(cloud)
+    strangers_network(cloud)
+    told = folder.type("doctor", "--local", code=5)
+    blocked = [line.split()[1] for line in told.out.splitlines() if line.startswith("blocked")]
+
+    assert blocked == ["billing", "names", "application"]
+    assert "3 blocked." in told.out
+
+
+def test_as_json(folder, cloud):
+    """One object: what, how it is, why, what to do, and which error `up` would end with."""
+    without_billing(cloud)
+    found = {line["check"]: line for line in folder.type("doctor", "--local", "--json", code=5).json["findings"]}
+
+    assert found["billing"]["status"] == "blocked"
+    assert found["billing"]["error"] == "NoBilling"
+    assert "gcloud billing projects link" in found["billing"]["todo"]
+    assert found["project"] == {
+        "check": "project", "status": "ok", "error": None, "todo": "",
+        "why": f"{PROJECT} is there and active; its number is 123456789012.",
+    }  # fmt: skip
+
+
+def test_what_cannot_be_asked_is_said_to_be_unchecked(folder, cloud):
+    """In a new project most APIs are off; that is no reason to stop."""
+    cloud.empty(services=["cloudresourcemanager", "serviceusage"])
+    told = folder.type("doctor", "--local")
+
+    assert "unchecked  billing        Cloud Billing API is off in the project, which up switches on." in told.out
+    assert "unchecked  application    App Engine Admin API is off" in told.out
+
+
+def test_up_changes_nothing_while_something_stands_in_the_way(folder, cloud):
+    """No API is switched on, no bucket is made for the ledger; all of it is told at once."""
+    cloud.empty(services=["cloudresourcemanager", "serviceusage", "cloudbilling", "appengine"], parent=None)
+    without_billing(cloud)
+    cloud.writes()
+    told = folder.type("up", "--local", code=5)
+
+    assert told.err.startswith(f"SeveralFailed: Project {PROJECT} has no billing account.")
+    assert "belongs to no organization" in told.err
+    assert "python -m provision doctor --local tells what to do about each." in told.err
+    assert cloud.writes() == []
+    assert not cloud.world.projects[PROJECT]["services"].get("storage.googleapis.com")
+
+
+def test_up_of_a_new_project_looks_again_once_apis_are_on(folder, cloud):
+    """Before, there was nobody to ask; then APIs are on, and nothing else is made."""
+    cloud.empty(services=[])
+    cloud.world.projects[PROJECT] = cloud.world.projects[PROJECT] | {"quotas": {"CPUS": 0.0}}
+    cloud.writes()
+    told = folder.type("up", "--local", *STATE, code=1)
+
+    assert "QuotaExceeded: The quota CPUS in europe-west1 is 0, 0 are used, and 1 more are needed." in told.err
+    assert set(cloud.writes()) == {"serviceusage.services.enable", "serviceusage.services.batchEnable"}
+
+
+def test_a_check_that_is_wrong_can_be_overruled(folder, cloud):
+    """By its name, which its hint says; it warns then, and `up` goes on."""
+    cloud.world.projects[PROJECT] = cloud.world.projects[PROJECT] | {"quotas": {"CPUS": 0.0}}
+    refused = folder.type("up", "--local", *STATE, code=1)
+    told = folder.type("up", "--local", *STATE, "--despite", "quotas")
+
+    assert "If you know better: python -m provision up --local --state ./ledger.json --despite quotas" in refused.err
+    assert "! warning  quotas  (The quota CPUS" in told.err
+    assert "MLflow is up" in told.out
+
+
+@pytest.mark.parametrize("name", ["project", "weather"])
+def test_a_check_that_cannot_be_overruled(folder, cloud, name):
+    """Because there is none, or because `up` could get no further; those that can are named."""
+    told = folder.type("up", "--local", "--despite", name, code=3)
+
+    assert f"--despite '{name}' is no check that can be overruled." in told.err
+    assert "Next: quota-project, organization, billing, " in told.err
+
+
+def test_a_part_of_the_table_needs_less(folder, cloud):
+    """What hangs on rows that are left out is not looked at."""
+    application_elsewhere(cloud)
+    told = folder.type("up", "--local", *STATE, "--only", "network")
+
+    assert "+ created  network" in told.err
