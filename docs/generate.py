@@ -62,6 +62,19 @@ def steps() -> str:
     return _table(("row", "what it makes", "waits for", "what `down` leaves"), rows)
 
 
+def checks() -> str:
+    """The checks before `up`, in the order in which they are told."""
+    import inspect
+
+    from provision.doctor.table import CHECKS
+
+    rows = (
+        (f"`{check.name}`", _first_line(inspect.getdoc(check.look)), "yes" if check.overrulable else "-")
+        for check in CHECKS
+    )
+    return _table(("check", "what is asked", "`--despite`"), rows)
+
+
 def errors() -> str:
     """The errors that a user may meet, by exit code, with the hint that each comes with."""
     from provision.errors import ProvisionError
@@ -168,6 +181,7 @@ def smallest_step() -> str:
 PARTS: dict[str, Callable[[], str]] = {
     "commands": commands,
     "steps": steps,
+    "checks": checks,
     "errors": errors,
     "emulated": emulated,
     "used": used,
@@ -272,6 +286,10 @@ def _cited() -> Iterator[tuple[Path, str, str]]:
 def _api(name: str) -> str:
     """An API as the ids of its methods call it, from what recordings or files of tests are called."""
     return {"sqladmin": "sql", "identity": "iam", "project": "cloudresourcemanager"}.get(name, name)
+
+
+def _first_line(text: str | None) -> str:
+    return _of_a_page((text or "").partition("\n")[0])
 
 
 def _of_a_page(text: str) -> str:

@@ -16,7 +16,7 @@ LEAVES: str | None = None
 RIGHTS: tuple[str, ...] = (
     "compute.globalAddresses.create", "compute.globalAddresses.createInternal", "compute.globalAddresses.get",
     "compute.globalAddresses.delete", "compute.globalAddresses.deleteInternal", "compute.networks.use",
-    "compute.globalOperations.get", "servicenetworking.services.get",
+    "compute.globalOperations.get", "servicenetworking.services.get", "resourcemanager.projects.get",
 )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from provision.errors import ApplicationDisabled, WrongRegion
 
 
 def fits(facts: Facts) -> Iterator[Finding]:
-    """Whether it lies where it is wanted, and serves."""
+    """Whether the App Engine application, if there is one, lies in the region and serves."""
     found, wanted = facts.application, facts.deployment.app_region
     if found is None:
         yield ok(f"There is none yet; up makes it in {wanted}, for ever.")

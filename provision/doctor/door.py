@@ -19,7 +19,7 @@ BY_HAND = (
 
 
 def opens(facts: Facts) -> Iterator[Finding]:
-    """Whether the client that is used can let people in, and all of those who are named."""
+    """Whether the OAuth client of the front door can let in those who are named."""
     if facts.settings.door.client_id:
         yield ok("You bring your own OAuth client, which lets in whomever its audience allows.")
         return

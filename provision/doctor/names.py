@@ -14,7 +14,7 @@ READERS = 8
 
 
 def free(facts: Facts) -> Iterator[Finding]:
-    """Read what is still to be made: nothing should be there, or only what nobody owns."""
+    """Whether something that is not ours is there under a name that is to be used; see --adopt."""
     is_first = facts.ledger is None  # while that cannot be told, nobody knows what is ours
     ahead = [(row, ref, body) for row, ref, body in facts.ahead if ref and not facts.adopts(ref)]
     with ThreadPoolExecutor(READERS, thread_name_prefix="names") as pool:

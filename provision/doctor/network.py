@@ -11,7 +11,7 @@ from provision.errors import NetworkNotUsable
 
 
 def usable(facts: Facts) -> Iterator[Finding]:
-    """What the rows of the table foresee of it."""
+    """Whether an existing network and its subnet are there and can be used."""
     name = facts.settings.network.name
     try:
         for row in facts.plan:

@@ -31,7 +31,7 @@ CONTINENTS = ("africa", "asia", "australia", "europe", "me", "northamerica", "so
 
 
 def in_effect(facts: Facts) -> Iterator[Finding]:
-    """Ask for each by itself, side by side."""
+    """Whether policies of the organization forbid what is to be made."""
     if facts.project.parent == "":
         yield ok("The project belongs to no organization, so no policies are set for it.")
         return

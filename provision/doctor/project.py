@@ -13,7 +13,7 @@ LEAVES_OPEN = (1,)
 
 
 def usable(facts: Facts) -> Iterator[Finding]:
-    """Whether it is there, and not about to be deleted."""
+    """Whether the project is there, and not about to be deleted."""
     try:
         project = facts.project
     except ProjectNotUsable as error:
@@ -26,7 +26,7 @@ def usable(facts: Facts) -> Iterator[Finding]:
 
 
 def organization(facts: Facts) -> Iterator[Finding]:
-    """Whether it belongs to one: only then are there policies, and an OAuth client of Google's own."""
+    """Whether the project belongs to one: only then are there policies, and an OAuth client of Google's own."""
     parent = facts.project.parent
     if parent is None:
         yield unchecked("What the project lies in is not told while Resource Manager is off.")

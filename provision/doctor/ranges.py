@@ -18,7 +18,7 @@ DOCKER = IPv4Network("172.17.0.0/16")
 
 
 def free(facts: Facts) -> Iterator[Finding]:
-    """Whether a range of the size that is asked for is left beside what the network has."""
+    """Whether the network has a free range for Google's services, and no range that cannot be reached."""
     settings, found = facts.settings.network, False
     own = IPv4Network(settings.cidr)
     if settings.name is None and own.overlaps(DOCKER):

@@ -17,7 +17,7 @@ BUILDS_EVERYWHERE = (
 
 
 def has_it_all(facts: Facts) -> Iterator[Finding]:
-    """Ask App Engine and Cloud SQL; Cloud Build cannot be asked."""
+    """Whether App Engine flexible and Cloud SQL are there in the region; Cloud Build cannot be asked."""
     yield from _said("App Engine flexible", lambda: _app_engine(facts))
     yield from _said("Cloud SQL", lambda: _cloud_sql(facts))
     region = facts.settings.region

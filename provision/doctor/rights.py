@@ -38,7 +38,7 @@ OWNERS = {"roles/owner", "roles/editor"}
 
 
 def held(facts: Facts) -> Iterator[Finding]:
-    """Ask at the project, and at the ledger's bucket."""
+    """Whether you hold every permission that this very plan needs; if not, which roles would give them."""
     wanted = needed(facts)
     missing, odd = _not_held(facts, wanted)
     by_bucket = missing & set(OF_OWN_BUCKETS)
@@ -57,7 +57,7 @@ def held(facts: Facts) -> Iterator[Finding]:
 
 
 def at_the_ledger(facts: Facts) -> Iterator[Finding]:
-    """Ask at the bucket of the ledger, if it is there by now."""
+    """Whether you may read and write the bucket that holds the ledger, if it is there by now."""
     bucket = facts.ledger_bucket
     if not bucket:
         yield ok("The ledger is a file of this machine.")

@@ -18,7 +18,7 @@ PLACEHOLDER = {"CPUS": 1.0, "INSTANCES": 1.0, "DISKS_TOTAL_GB": 10.0}
 
 
 def enough(facts: Facts) -> Iterator[Finding]:
-    """Compare what is left with what the plan needs."""
+    """Whether quotas leave room for what is still to be made."""
     here, everywhere = _in_the_region(facts), _everywhere(facts)
     if not (here or everywhere):
         yield ok("Nothing is to be made that takes any.")

@@ -7,7 +7,7 @@ from provision.doctor.telling import Finding, ok
 
 
 def switched_on(facts: Facts) -> Iterator[Finding]:
-    """Which are on; that the others may be switched on is a matter of permissions and billing."""
+    """Which of the APIs that are needed are on; `up` switches the others on."""
     off = sorted(name for name, state in facts.services.items() if state != "ENABLED")
     if off:
         yield ok(f"{len(off)} of {len(facts.services)} APIs are off, and up switches them on: {', '.join(off)}.")

@@ -256,6 +256,8 @@ def _resource(call: Call) -> str:
     if call.params.get("bucket"):
         return f"projects/_/buckets/{call.params['bucket']}"
     name = call.resource or call.parent
+    if "/" not in name:  # a user of a database goes by a name of that parameter
+        name = ""
     if name.startswith("projects/-/") and call.names_project():
         name = f"projects/{call.project_id}/" + name.removeprefix("projects/-/")
     return name or (f"projects/{call.project_id}" if call.names_project() else "")
