@@ -106,9 +106,9 @@ def must_be_well(
     log = structlog.get_logger()
     for found in findings:
         if found.status is Status.WARNING and found not in before:
-            log.warning("doctor.warning", what=found.check, why=f"{found.why} {found.todo}".strip())
-    if open_questions := sorted({found.check for found in findings if found.status is Status.UNCHECKED}):
-        log.info("doctor.unchecked", what=", ".join(open_questions))
+            log.warning("doctor.warning", what=found.check, why=found.why)
+        elif found.status is Status.UNCHECKED:  # it stops nobody, and most of it is so at every run
+            log.debug("doctor.unchecked", what=found.check, why=found.why)
     return findings
 
 

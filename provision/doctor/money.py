@@ -10,40 +10,31 @@ from provision.doctor.telling import Finding, blocked, in_words, ok, unchecked
 from provision.errors import NoBilling
 
 LINK = "billing.resourceAssociations.create"
+"""What it takes to have an account pay for a project, asked at the account."""
 
 
 def paid(facts: Facts) -> Iterator[Finding]:
-    """Whether the project has a billing account that is open; and whether you could link one that is named."""
+    """Whether the project has a billing account that is open; if not, which one you could link it to."""
     project = facts.settings.project
     info = facts.gcp.billing.projects().getBillingInfo(name=f"projects/{project}").execute()
     account = info.get("billingAccountName", "")
     if info.get("billingEnabled"):
         yield ok(f"{account} pays.")
         return
-    if not account:
-        hint = f"Type gcloud billing projects link {project} --billing-account=ACCOUNT; gcloud billing accounts list"
-        yield blocked(NoBilling(f"Project {project} has no billing account.", hint=f"{hint} tells which you may use."))
-        return
-    yield blocked(
-        NoBilling(
-            f"Project {project} is linked to {account}, which is closed.",
-            hint=f"Open it again in the console, or link another one: gcloud billing projects link {project}"
-            " --billing-account=ACCOUNT",
-        )
-    )
-    yield from _may_link(facts, account)
-
-
-def _may_link(facts: Facts, account: str) -> Iterator[Finding]:
-    """Whether the caller may have an account pay for projects."""
+    has = f"is linked to {account}, which is closed" if account else "has no billing account"
+    link = f"Type gcloud billing projects link {project} --billing-account="
     try:
-        calls = facts.gcp.billing.billingAccounts()
-        held = calls.testIamPermissions(resource=account, body={"permissions": [LINK]}).execute().get("permissions", [])
-    except Exception as error:  # noqa: BLE001 - a second opinion, which must not hide the first
-        yield unchecked(f"Whether you may link projects to {account}: {in_words(error)}")
-        return
-    if LINK not in held:
-        yield unchecked(
-            f"You may not link projects to {account} ({LINK}), so somebody else has to.",
-            "roles/billing.user on the billing account gives the right.",
-        )
+        usable = [name.removeprefix("billingAccounts/") for name in _linkable(facts)]
+        hint = f"{link}{usable[0]}" if usable else f"{link}ACCOUNT, as somebody with roles/billing.user on one."
+    except Exception as error:  # noqa: BLE001 - what is known without it is told
+        yield unchecked(f"Which billing accounts you may use: {in_words(error)}")
+        hint = f"{link}ACCOUNT; gcloud billing accounts list tells which there are."
+    yield blocked(NoBilling(f"Project {project} {has}.", hint=hint))
+
+
+def _linkable(facts: Facts) -> list[str]:
+    """The accounts that are open and that the caller may have pay for projects."""
+    calls = facts.gcp.billing.billingAccounts()
+    seen = [found["name"] for found in calls.list().execute().get("billingAccounts", []) if found.get("open")]
+    asked = {"permissions": [LINK]}
+    return [name for name in seen if calls.testIamPermissions(resource=name, body=asked).execute().get("permissions")]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from provision import retry
+from provision import compare, retry
 from provision.doctor.facts import Facts
 from provision.doctor.telling import Finding, blocked, in_words, ok, unchecked
 from provision.errors import NotOurs
@@ -33,4 +33,6 @@ def _said(facts: Facts, row: Row, ref: Ref, body: Body) -> Finding | None:
         return None if retry.absent(error) or retry.is_off_here(error) else unchecked(f"{ref}: {in_words(error)}")
     if live is None or not row.is_strangers(live, facts.planned_in.records.get(ref), facts.deployment.id):
         return None
-    return blocked(NotOurs(f"{ref} exists already and does not carry our mark ({row.title})"))
+    found = compare.differences(body, live, {}, at_least=row.at_least, write_only=row.write_only)
+    differs = "; ".join(map(str, found)) or "nothing but the mark"
+    return blocked(NotOurs(f"{ref} exists already and does not carry our mark ({row.title}). What differs: {differs}"))

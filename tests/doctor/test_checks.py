@@ -151,15 +151,26 @@ def test_a_ledger_of_another_region(patient):
         pytest.param("billingAccounts/000000-CLOSED-000000", "which is closed", id="one that is closed"),
     ],
 )
-def test_nobody_pays(patient, account, says):
-    """The line that links an account is said, ready to paste."""
+@pytest.mark.parametrize(
+    ("caller", "hint"),
+    [
+        pytest.param("", "--billing-account=000000-AAAAAA-BBBBBB", id="and you may link one"),
+        pytest.param(
+            "user:grace@example.com", "--billing-account=ACCOUNT, as somebody with", id="and you may link none"
+        ),
+    ],
+)
+def test_nobody_pays(patient, account, says, caller, hint):
+    """The line that links an account is said, ready to paste, with one that the caller may use."""
     row = patient.cloud.world.projects[PROJECT]
     patient.cloud.world.projects[PROJECT] = row | {"billing": account}
-    found = [finding for finding in patient.examined() if finding.check == "billing"]
+    if caller:
+        patient.holds(caller, "roles/browser")
+    (found,) = [finding for finding in patient.examined() if finding.check == "billing"]
 
-    assert says in found[0].why
-    assert type(found[0].error).__name__ == "NoBilling"
-    assert f"gcloud billing projects link {PROJECT} --billing-account=" in found[0].todo
+    assert says in found.why
+    assert type(found.error).__name__ == "NoBilling"
+    assert f"gcloud billing projects link {PROJECT} {hint}" in found.todo
 
 
 def test_apis_that_are_off(patient):

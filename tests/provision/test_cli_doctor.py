@@ -122,7 +122,7 @@ def test_a_check_that_cannot_be_overruled(folder, cloud, name):
     told = folder.type("up", "--local", "--despite", name, code=3)
 
     assert f"--despite '{name}' is no check that can be overruled." in told.err
-    assert "Next: quota-project, organization, billing, " in told.err
+    assert "Next: quota-project, billing, permissions, " in told.err
 
 
 def test_a_part_of_the_table_needs_less(folder, cloud):

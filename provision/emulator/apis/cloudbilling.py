@@ -51,10 +51,12 @@ def update_info(call: Call) -> Json:
     return _info(row)
 
 
-@method("cloudbilling.billingAccounts.list")
+@method("cloudbilling.billingAccounts.list", permission=NO_PERMISSION)
 def list_accounts(call: Call) -> Json:
     """The accounts that the caller sees."""
-    return call.page([ACCOUNT], "billingAccounts")
+    name, caller = ACCOUNT["name"], call.caller
+    sees = caller == call.world.owner or call.world.allowed(caller, "billing.accounts.get", name)
+    return call.page([ACCOUNT] if sees else [], "billingAccounts")
 
 
 def _account(call: Call) -> Json:
