@@ -35,11 +35,12 @@ def in_effect(facts: Facts) -> Iterator[Finding]:
     if facts.project.parent == "":
         yield ok("The project belongs to no organization, so no policies are set for it.")
         return
-    with ThreadPoolExecutor(len(LOOKS), thread_name_prefix="policies") as pool:
-        told = list(pool.map(lambda constraint: _said(facts, constraint), LOOKS))
+    asked = LOOKS if facts.ahead else OF_MEMBERS  # what is there already is not forbidden afterwards
+    with ThreadPoolExecutor(len(asked), thread_name_prefix="policies") as pool:
+        told = list(pool.map(lambda constraint: _said(facts, constraint), asked))
     found = [finding for findings, _ in told for finding in findings]
     silent: dict[str, list[str]] = {}
-    for constraint, (_, why) in zip(LOOKS, told, strict=True):
+    for constraint, (_, why) in zip(asked, told, strict=True):
         if why:
             silent.setdefault(why, []).append(constraint)
     found += [unchecked(f"{', '.join(constraints)}: {why}") for why, constraints in silent.items()]
@@ -145,9 +146,13 @@ def _allows(rules: Rules, spelled: list[str]) -> bool:
 
 Look = Callable[[Facts, str, Rules], Iterator[Finding]]
 
+OF_MEMBERS: dict[str, Look] = {"iam.allowedPolicyMemberDomains": _domains}
+"""What matters for every change of access."""
+
 LOOKS: dict[str, Look] = {
     "iam.disableServiceAccountCreation": _accounts,
-    "iam.allowedPolicyMemberDomains": _domains,
+    "iam.managed.disableServiceAccountCreation": _accounts,
+    **OF_MEMBERS,
     "gcp.resourceLocations": _locations,
     "gcp.restrictServiceUsage": _services,
     **dict.fromkeys(NO_HARM, _no_harm),

@@ -18,6 +18,9 @@ BUILDS_EVERYWHERE = (
 
 def has_it_all(facts: Facts) -> Iterator[Finding]:
     """Whether App Engine flexible and Cloud SQL are there in the region; Cloud Build cannot be asked."""
+    if not facts.makes("app", "server", "sql_instance", "image"):
+        yield ok("All that needs a region is there already.")
+        return
     yield from _said("App Engine flexible", lambda: _app_engine(facts))
     yield from _said("Cloud SQL", lambda: _cloud_sql(facts))
     region = facts.settings.region

@@ -129,7 +129,7 @@ def test_policies_that_may_not_be_read(patient):
     ((status, why),) = patient.told("policies")
 
     assert status == "unchecked"
-    assert why.startswith("iam.disableServiceAccountCreation, iam.allowedPolicyMemberDomains, gcp.resourceLocations, ")
+    assert why.startswith("iam.disableServiceAccountCreation, iam.managed.disableServiceAccountCreation, iam.allowed")
     assert "roles/orgpolicy.policyViewer" in why
 
 

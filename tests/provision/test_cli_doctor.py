@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import requests
 
 from tests.provision.conftest import PROJECT
 
@@ -131,3 +132,15 @@ def test_a_part_of_the_table_needs_less(folder, cloud):
     told = folder.type("up", "--local", *STATE, "--only", "network")
 
     assert "+ created  network" in told.err
+
+
+def test_of_what_is_deployed_less_is_asked(folder, cloud):
+    """A policy or a quota stands in nobody's way who makes nothing: so an `up` with nothing to do costs little more."""
+    folder.type("up", "--local", *STATE)
+    cloud.world.projects[PROJECT] = cloud.world.projects[PROJECT] | {"quotas": {"CPUS": 0.0}}
+    requests.delete(f"{cloud.url}/emulator/calls", timeout=10)
+    told = folder.type("doctor", "--local", *STATE)
+    calls = requests.get(f"{cloud.url}/emulator/calls", timeout=10).json()["calls"]
+
+    assert "ok         quotas         Nothing is to be made that takes any." in told.out
+    assert len(calls) < 20
