@@ -156,12 +156,6 @@ class Facts:
         return self.present(lambda: self.gcp.appengine.apps().get(appsId=self.settings.project).execute())
 
     @fact
-    def region(self) -> Json:
-        """The region as Compute Engine knows it, with its quotas."""
-        calls = self.gcp.compute.regions()
-        return dict(calls.get(project=self.settings.project, region=self.settings.region).execute())
-
-    @fact
     def ancestors(self) -> list[str]:
         """What the project lies in, innermost first, as ``folders/N`` and ``organizations/N``."""
         calls = self.gcp.resources.projects()

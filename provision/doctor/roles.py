@@ -55,11 +55,6 @@ ROLES: tuple[tuple[str, tuple[str, ...]], ...] = (
 )  # fmt: skip
 
 
-def gives(role: str) -> tuple[str, ...]:
-    """Patterns of the permissions of a role."""
-    return dict(ROLES)[role]
-
-
 def fewest(missing: Collection[str]) -> tuple[list[str], list[str]]:
     """The fewest roles, and of those the narrowest, that give some permissions.
 

@@ -194,6 +194,30 @@ def test_a_region_in_which_builds_may_be_refused(patient):
     assert "europe-west1" in told[2][1]
 
 
+@pytest.mark.parametrize(
+    ("method", "body", "says"),
+    [
+        pytest.param(
+            "appengine.apps.locations.list",
+            {"locations": [{"locationId": "us-central", "metadata": {"flexibleEnvironmentAvailable": True}}]},
+            "region: App Engine flexible is not there in europe-west, but in us-central.",
+            id="App Engine flexible",
+        ),
+        pytest.param(
+            "sql.tiers.list",
+            {"items": [{"tier": "db-f1-micro", "region": ["us-central1"]}]},
+            "region: Cloud SQL is not there in europe-west1, but in us-central1.",
+            id="Cloud SQL",
+        ),
+    ],
+)
+def test_a_region_that_lacks_something(patient, method, body, says):
+    """Where it is to be had is said."""
+    patient.cloud.fails(method=method, status=200, body=body)
+
+    assert ("blocked", says) in patient.told("region")
+
+
 def test_an_application_elsewhere(patient):
     """It is there for ever."""
     patient.cloud.google("POST", "appengine.googleapis.com/v1/apps", {"id": PROJECT, "locationId": "us-central"})
