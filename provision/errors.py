@@ -7,10 +7,14 @@ from collections.abc import Iterable
 
 
 class ProvisionError(Exception):
-    """An error that the user can act on: what happened and why is the message, what to do next is the hint."""
+    """An error that the user can act on: what happened and why is the message, what to do next is the hint.
+
+    Lines to be pasted that the hint speaks of are its commands.
+    """
 
     exit_code = 1
     hint = ""
+    commands: tuple[str, ...] = ()
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)

@@ -164,6 +164,7 @@ class Report:
                     "status": found.status.value,
                     "why": found.why,
                     "todo": found.todo,
+                    "commands": found.commands,
                     "error": type(found.error).__name__ if found.error else None,
                 }
                 for found in findings
@@ -172,7 +173,7 @@ class Report:
         for found in findings:
             colour, word = _VERDICTS[found.status]
             self.say(f"[{colour}]{word:<9}[/]  [bold]{escape(found.check):<13}[/]  {escape(found.why)}")
-            for line in filter(None, found.todo.splitlines()):
+            for line in filter(None, (found.todo, *found.commands)):
                 self.say(f"{'':26}[dim]{escape(line)}[/]")
         counts = {word: sum(found.status is status for found in findings) for status, (_, word) in _VERDICTS.items()}
         self.say(f"\n{', '.join(f'{count} {word}' for word, count in counts.items() if count)}.")
@@ -252,14 +253,17 @@ class Report:
     def error(self, error: ProvisionError) -> None:
         """Show what went wrong and what to type next, on standard error."""
         if self.as_json:
-            problem = {"error": type(error).__name__, "message": str(error), "hint": error.hint}
+            problem: dict[str, Any] = {"error": type(error).__name__, "message": str(error), "hint": error.hint}
+            problem |= {"commands": error.commands} if error.commands else {}
             click.echo(json.dumps(problem, sort_keys=True), err=True)
             return
         console = Console(stderr=True, highlight=False, soft_wrap=True)
         said = markup.escape(printable(str(error), lines=True))
         console.print(f"[bold red]{type(error).__name__}:[/] {said}")
         if error.hint:
-            console.print(f"[bold]Next:[/] {markup.escape(printable(error.hint, lines=True))}")
+            console.print(f"[bold]Next:[/] {escape(error.hint)}")
+        for line in error.commands:
+            console.print(f"  {escape(line)}")
 
 
 def escape(text: str) -> str:

@@ -97,8 +97,7 @@ def _overrulable(check: Check, finding: Finding) -> Finding:
     """A finding that blocks says how it is overruled."""
     if finding.error is None or not check.overrulable:
         return finding
-    between = "\n" if "\n" in finding.error.hint else " "  # what is to be pasted stands on lines of its own
-    finding.error.hint += f"{between}If you know better: python -m provision up --despite {check.name}"
+    finding.error.hint += f" If you know better: python -m provision up --despite {check.name}"
     return dataclasses.replace(finding, todo=finding.error.hint)
 
 

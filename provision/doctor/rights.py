@@ -72,11 +72,12 @@ def at_the_ledger(facts: Facts) -> Iterator[Finding]:
         return
     if missing:
         who = shlex.quote(facts.runner or "YOU")
+        line = f"gcloud storage buckets add-iam-policy-binding gs://{bucket} --member={who} --role=roles/storage.admin"
         yield blocked(
-            PermissionDenied(
+            _denied(
                 f"The ledger is kept in gs://{bucket}, where you may not: {', '.join(sorted(missing))}",
-                hint="Let somebody who may type:\ngcloud storage buckets add-iam-policy-binding"
-                f" gs://{bucket} --member={who} --role=roles/storage.admin",
+                "Let somebody who may type this.",
+                [line],
             )
         )
     else:
@@ -155,7 +156,12 @@ def _lack(facts: Facts, missing: Collection[str]) -> PermissionDenied:
     member = shlex.quote(facts.runner or "YOU")
     project = facts.settings.project
     lines = [f"gcloud projects add-iam-policy-binding {project} --member={member} --role={role}" for role in chosen]
-    hint = "\n".join(["Let an owner of the project type:", *lines] if lines else [])
-    if others:
-        hint = f"{hint}\nNo predefined role that is known here gives {', '.join(others)}.".strip()
-    return PermissionDenied(f"In project {project} you may not: {'; '.join(named)}", hint=hint)
+    hints = ["Let an owner of the project type this."] if lines else []
+    hints += [f"No predefined role that is known here gives {', '.join(others)}."] if others else []
+    return _denied(f"In project {project} you may not: {'; '.join(named)}", " ".join(hints), lines)
+
+
+def _denied(message: str, hint: str, commands: Iterable[str]) -> PermissionDenied:
+    error = PermissionDenied(message, hint=hint)
+    error.commands = tuple(commands)
+    return error

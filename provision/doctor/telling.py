@@ -36,6 +36,11 @@ class Finding:
     error: ProvisionError | None = None
     check: str = ""
 
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """Lines that mend it, to be pasted."""
+        return self.error.commands if self.error else ()
+
     def overruled(self) -> "Finding":
         """The same as a warning, when it is blocked."""
         if self.status is not Status.BLOCKED:

@@ -1,12 +1,15 @@
 """`doctor` as it is typed, and what `up` makes of it: nothing is changed while something stands in the way."""
 
+import json
 import re
 
 import pytest
 import requests
 
+from provision.emulator import iam, tokens
 from tests.provision.conftest import PROJECT
 
+GRACE = "user:grace@example.com"
 STATE = ("--state", "./ledger.json")
 
 
@@ -67,7 +70,7 @@ def test_as_json(folder, cloud):
     assert found["billing"]["error"] == "NoBilling"
     assert "gcloud billing projects link" in found["billing"]["todo"]
     assert found["project"] == {
-        "check": "project", "status": "ok", "error": None, "todo": "",
+        "check": "project", "status": "ok", "error": None, "todo": "", "commands": [],
         "why": f"{PROJECT} is there and active; its number is 123456789012.",
     }  # fmt: skip
 
@@ -124,6 +127,20 @@ def test_a_check_that_cannot_be_overruled(folder, cloud, name):
 
     assert f"--despite '{name}' is no check that can be overruled." in told.err
     assert "Next: quota-project, billing, permissions, " in told.err
+
+
+def test_what_somebody_may_not_do_is_told_with_lines_to_paste(folder, cloud):
+    """Each on a line of its own, by `doctor` and by `up`; nothing is made."""
+    cloud.world.reset([{"projectId": PROJECT, "projectNumber": "123456789012"}])
+    iam.put_policy(cloud.world, f"projects/{PROJECT}", {"bindings": [{"role": "roles/browser", "members": [GRACE]}]})
+    note = folder.path / ".provision" / "data" / "emulator.json"
+    note.write_text(json.dumps({**json.loads(note.read_text()), "token": tokens.issue(cloud.world, GRACE)}))
+    line = f"gcloud projects add-iam-policy-binding {PROJECT} --member={GRACE} --role=roles/cloudsql.admin"
+    cloud.writes()
+
+    assert line in map(str.strip, folder.type("doctor", "--local", code=5).out.splitlines())
+    assert line in map(str.strip, folder.type("up", "--local", code=1).err.splitlines())
+    assert cloud.writes() == []
 
 
 def test_a_part_of_the_table_needs_less(folder, cloud):
