@@ -1,6 +1,7 @@
 """What can go wrong, one class per thing the user would do differently; each says what to type next.
 
-Only the command line catches these. The exit code of each is the one that docs/reference/exit-codes.md promises.
+Only the command line catches these. The exit code of each is the one that docs/reference/exit-codes.md promises. It is
+one module because that page lists them together, and so are they compared when a new one is thought of.
 """
 
 from collections.abc import Iterable

@@ -96,13 +96,6 @@ class Gcp:
 
         return isinstance(self._own, Credentials) and not self.emulator
 
-    @property
-    def is_federated(self) -> bool:
-        """Whether the credentials are those of another identity provider, without acting as a service account."""
-        from google.auth import external_account
-
-        return isinstance(self._own, external_account.Credentials) and self._own.service_account_email is None
-
     # Clients with a transport of their own
 
     @functools.cached_property

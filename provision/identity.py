@@ -37,7 +37,7 @@ def asked(gcp: Gcp) -> str:
     url = f"{gcp.emulator}/oauth2.googleapis.com/tokeninfo" if gcp.emulator else TOKENINFO
     credentials = gcp.credentials
     if not credentials.valid:
-        credentials.refresh(google.auth.transport.requests.Request())  # type: ignore[no-untyped-call]  # google-auth
+        credentials.refresh(google.auth.transport.requests.Request())
     answer = requests.post(url, data={"access_token": credentials.token}, timeout=TIMEOUT)
     if answer.status_code in _BUSY:
         answer.raise_for_status()

@@ -12,8 +12,8 @@ LONGEST_NAME = 63
 """Characters of a bucket's name (https://cloud.google.com/storage/docs/buckets#naming)."""
 
 RIGHTS = (
-    "storage.buckets.create", "storage.buckets.get", "storage.buckets.update", "storage.buckets.delete",
-    "storage.objects.list", "storage.objects.delete",
+    "storage.buckets.list", "storage.buckets.create", "storage.buckets.get", "storage.buckets.update",
+    "storage.buckets.delete", "storage.objects.list", "storage.objects.delete",
 )  # fmt: skip
 """What it takes to make, change, empty and remove one."""
 

@@ -15,7 +15,7 @@ from steps import _names
 LEAVES: str | None = None
 RIGHTS: tuple[str, ...] = (
     "compute.networks.create", "compute.networks.get", "compute.networks.update", "compute.networks.delete",
-    "compute.globalOperations.get",
+    "compute.globalOperations.get", "compute.firewalls.list", "compute.firewalls.delete",
 )  # fmt: skip
 
 APP_ENGINES = "aef-"

@@ -9,13 +9,8 @@ from collections.abc import Iterator
 from provision import retry
 from provision.doctor.facts import Facts
 from provision.doctor.telling import Finding, blocked, ok, unchecked, warning
-from provision.errors import NotSignedIn, QuotaProjectMissing
+from provision.errors import NeedsAnAccount, NotSignedIn, QuotaProjectMissing
 from provision.refusals import refusal_of
-
-FEDERATED = (
-    "Let the credentials act as a service account (service_account_impersonation_url): a federated principal can sign"
-    " nothing for the front door by itself."
-)
 
 
 def known(facts: Facts) -> Iterator[Finding]:
@@ -24,15 +19,17 @@ def known(facts: Facts) -> Iterator[Finding]:
 
     try:
         who = facts.runner
-    except google.auth.exceptions.GoogleAuthError as error:
-        if refusal_of(error) is not None:  # no answer, which is not to say that Google would refuse
-            raise
+    except google.auth.exceptions.DefaultCredentialsError as error:
         yield blocked(NotSignedIn(f"Google does not know who you are: {error}"))
+        return
+    except Exception as error:
+        told = retry.explained(error, "asking who you are")
+        if not isinstance(told, NotSignedIn | NeedsAnAccount):
+            raise
+        yield blocked(told)
         return
     if who:
         yield ok(f"You are {who}.")
-    elif facts.gcp.is_federated:
-        yield warning("Your credentials are federated and act as no service account.", FEDERATED)
     else:
         yield unchecked("Google does not say whose the credentials are.")
 

@@ -109,7 +109,10 @@ def test_a_project_that_is_being_deleted(patient):
     """It takes nothing any more."""
     patient.cloud.google("DELETE", f"cloudresourcemanager.googleapis.com/v3/projects/{PROJECT}")
 
-    assert patient.told("project") == [("blocked", f"Project {PROJECT} is in state DELETE_REQUESTED.")]
+    (status, why), *others = patient.told("project")
+
+    assert (status, others) == ("blocked", [])
+    assert why.startswith(f"Project {PROJECT} is in state DELETE_REQUESTED")
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ ONCE_IN_A_WHILE = {
     "appengine.versions.delete": "the older one goes",
     "cloudsql.users.update": "the password is set anew when there is a new version of it",
     "compute.networks.removePeering": "Google does not let go of a connection",
-    "cloudsql.instances.list": "the same",
+    "compute.firewalls.delete": "App Engine has left a rule in our network",
 }
 """What a life without trouble does not need, and why it is named."""
 
