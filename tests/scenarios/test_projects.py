@@ -44,7 +44,7 @@ def test_18_a_project_in_which_nothing_is_on(rehearsal, may_change):
     """It is found all the same."""
     found = find(rehearsal, may_change)
 
-    assert found == bootstrap.Project(PROJECT, NUMBER)
+    assert (found.id, found.number) == (PROJECT, NUMBER)
     assert rehearsal.made() == ({"serviceusage.services.enable"} if may_change else set())
 
 
