@@ -68,7 +68,7 @@ class Circumstances:
 
     def changed(self, pattern: str) -> bool:
         """Whether something was changed a moment ago whose ref fits a pattern with ``*`` for any part."""
-        return any(self._lately(at) and fnmatchcase(ref, pattern) for ref, at in self._changed.items())
+        return any(self._lately(at) and fnmatchcase(ref, pattern) for ref, at in list(self._changed.items()))
 
     def explain(self, after: str, refusal: Refusal, about: str = "") -> bool:
         """Whether waiting makes sense: not for a right that nobody granted, nor for an API of another project.
