@@ -41,7 +41,7 @@ def test_the_commands_are_listed_in_the_order_of_their_use():
     told = CliRunner().invoke(cli, ["--help"], terminal_width=80)
     lines = told.output.partition("Commands:\n")[2].splitlines()
 
-    assert [line.split()[0] for line in lines] == [*COMMANDS, "rehearse", "state"]
+    assert [line.split()[0] for line in lines] == [*COMMANDS, "state"]
     assert not [line for line in lines if line.endswith("...")]
 
 
