@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from provision import compare, renewal, retry, step
 from provision.deeds import Deeds
 from provision.errors import (
-    Broken,
+    BeyondRepair,
     CannotChangeInPlace,
     DidNotSettle,
     NameReserved,
@@ -56,7 +56,7 @@ class Convergence:
             CannotChangeInPlace: A field differs that cannot be changed.
             DidNotSettle: It still differs after several calls.
             NameTaken: What we had made is gone, and somebody else has its name by now.
-            Broken: It is in a state that Google does not bring it out of.
+            BeyondRepair: It is in a state that Google does not bring it out of.
             renewal.Gone: Nothing of ours is there, and its name cannot be used, or not again.
             renewal.Stillborn: What is there never came to be.
         """
@@ -71,7 +71,7 @@ class Convergence:
             if not self._never_was(ref):
                 raise
             raise renewal.Gone(ref) from error
-        except Broken as error:
+        except BeyondRepair as error:
             if not (row.has_ids and self._never_was(ref)):
                 raise
             raise renewal.Stillborn(ref) from error
@@ -109,50 +109,60 @@ class Convergence:
                 raise
             self.deeds.log.info("nothing.told", step=row.name, ref=ref, why=str(refusal))
 
-    def _settle(self, row: Row, ref: Ref, body: Body) -> Body:
-        deeds, clock = self.deeds, self.deeds.clock
-        record = deeds.known(ref)
+    def _settle(self, row: Row, ref: Ref, declared: Body) -> Body:
         applied = self._perhaps_applied(row, ref)
-        declared = body
+        body, live, changes = self._first_look(row, ref, declared, applied)
         deed: Deed | None = None
-        acted: list[Change] | None = None
-        create: Create = row.step.create
-        since = clock.monotonic()
-        for acts in range(ACTS + 1):
-            while True:
-                asked = clock.monotonic()
-                live = deeds.read(row, ref)
-                if live is not None and deed is None:
-                    self._claim(row, ref, declared, live)
-                    body = self._as_a_guest(ref, declared)
-                if live is None and deed is None and row.once and record is not None and record.done is not None:
-                    raise renewal.Gone(ref)
-                changes = None if live is None else self._differences(row, body, live, applied)
-                # What Google has accepted may show only later: read again for the documented time, do not act again.
-                shows_within = 0.0
-                if deed is not None and changes == acted:
-                    shows_within = row.settles
-                elif deed is None and live is not None and not changes and self._may_be_on_its_way(row, ref, live):
-                    shows_within = max(row.settles, TIMEOUT)
-                if asked - since >= shows_within:
-                    break
-                deeds.patience.pause(min(2.0, shows_within / 10))
+        for _ in range(ACTS):
             if live is not None and not changes:
-                self._conclude(row, ref, body, live, deed)
-                return live
-            if acts == ACTS:
                 break
             outcome: dict[str, object] = {"done": deed, "body": applied} if deed else {}
-            try:
-                deed = self._act(row, ref, body, live, changes or [], outcome, create)
-            except Exception as error:
-                if row.elsewhere is None or create is row.elsewhere or not retry.asks_for_another_way(error):
-                    raise
-                deeds.log.info("resource.refused", step=row.name, ref=ref, why=str(error))
-                create = row.elsewhere
-                continue
-            applied, acted, since = compare.merged(applied, body), changes, clock.monotonic()
-        raise DidNotSettle(f"{ref} still differs: {'; '.join(map(str, changes or [])) or 'it is not there'}")
+            deed = self._act(row, ref, body, live, changes, outcome)
+            applied = compare.merged(applied, body)
+            live, changes = self._next_look(row, ref, body, applied, changes)
+        if live is None or changes:
+            raise DidNotSettle(f"{ref} still differs: {'; '.join(map(str, changes or [])) or 'it is not there'}")
+        self._conclude(row, ref, body, live, deed)
+        return live
+
+    def _first_look(
+        self, row: Row, ref: Ref, declared: Body, applied: Body
+    ) -> tuple[Body, Body | None, list[Change] | None]:
+        """What is to be there, what is, and how it differs; None where nothing is.
+
+        What a dead run has begun may show only later: until it must, nothing is believed that tells of none of it.
+        """
+        deeds, record, since = self.deeds, self.deeds.known(ref), self.deeds.clock.monotonic()
+        while True:
+            asked = deeds.clock.monotonic()
+            live = deeds.read(row, ref)
+            if live is None:
+                if row.once and record is not None and record.done is not None:
+                    raise renewal.Gone(ref)
+                return declared, None, None
+            self._claim(row, ref, declared, live)
+            body = self._as_a_guest(ref, declared)
+            changes = self._differences(row, body, live, applied)
+            unsure = not changes and self._may_be_on_its_way(row, ref, live)
+            if not unsure or asked - since >= max(row.settles, TIMEOUT):
+                return body, live, changes
+            deeds.patience.pause(2.0)
+
+    def _next_look(
+        self, row: Row, ref: Ref, body: Body, applied: Body, acted: list[Change] | None
+    ) -> tuple[Body | None, list[Change] | None]:
+        """What is there after a call, and how it differs.
+
+        What Google has accepted may show only later: read again for the documented time, do not act again.
+        """
+        deeds, since = self.deeds, self.deeds.clock.monotonic()
+        while True:
+            asked = deeds.clock.monotonic()
+            live = deeds.read(row, ref)
+            changes = None if live is None else self._differences(row, body, live, applied)
+            if changes != acted or asked - since >= row.settles:
+                return live, changes
+            deeds.patience.pause(min(2.0, row.settles / 10))
 
     def _may_be_on_its_way(self, row: Row, ref: Ref, live: Body) -> bool:
         """Whether a run that died has begun a change of what is there, and nothing of it is to be seen."""
@@ -219,24 +229,38 @@ class Convergence:
         ref: Ref,
         body: Body,
         live: Body | None,
-        changes: list[Change],
+        changes: list[Change] | None,
         outcome: dict[str, object],
-        create: Create,
     ) -> Deed:
         """Make one call; the outcome of the call before it, if there was one, is written down with its intent."""
-        deeds, verbs = self.deeds, row.step
+        deeds, changes = self.deeds, changes or []
         deeds.log.debug("resource.change", step=row.name, ref=ref, changes=[str(change) for change in changes])
         if live is None:
-            deed = deeds.deed("create", ref, before=None, after=body)
-            return deeds.make(deed, row, ref, lambda: create(deeds.gcp, ref, body), outcome)
+            return self._create(row, ref, body, outcome)
         deed = deeds.deed("update", ref, before=compare.managed(live, body), after=body)
         try:
-            return deeds.make(deed, row, ref, lambda: verbs.update(deeds.gcp, ref, body, changes), outcome)
+            return deeds.make(deed, row, ref, lambda: row.step.update(deeds.gcp, ref, body, changes), outcome)
         except CannotChangeInPlace as error:
             if not outcome:
                 raise
             # What was made a moment ago: a new one under another id would come out the same.
             raise DidNotSettle(f"{ref} did not come out as declared: {'; '.join(map(str, changes))}") from error
+
+    def _create(self, row: Row, ref: Ref, body: Body, outcome: dict[str, object]) -> Deed:
+        """Make it, in the row's other way where Google asks for one."""
+        deeds = self.deeds
+
+        def make(create: Create) -> Deed:
+            deed = deeds.deed("create", ref, before=None, after=body)
+            return deeds.make(deed, row, ref, lambda: create(deeds.gcp, ref, body), outcome)
+
+        try:
+            return make(row.step.create)
+        except Exception as error:
+            if row.elsewhere is None or not retry.asks_for_another_way(error):
+                raise
+            deeds.log.info("resource.refused", step=row.name, ref=ref, why=str(error))
+        return make(row.elsewhere)
 
     def _conclude(self, row: Row, ref: Ref, body: Body, live: Body, deed: Deed | None) -> None:
         deeds, record = self.deeds, self.deeds.known(ref)

@@ -339,7 +339,7 @@ class CannotChangeInPlace(ProvisionError):
     hint = "Put the setting back, or take the deployment down and up again."
 
 
-class Broken(CannotChangeInPlace):
+class BeyondRepair(CannotChangeInPlace):
     """Something that was made does not work any more, and perhaps holds data, so nothing was done to it."""
 
     hint = "Look into it in the console; python -m provision up --replace REF makes another one."

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from provision import operations, step
 from provision.deployment import Deployment
-from provision.errors import Broken
+from provision.errors import BeyondRepair
 from provision.gcp import Gcp
 from provision.step import Body, Change, FactBook, Operation, Ref, by_labels, immutable, no_contents
 from steps import _names, network, peering_range
@@ -99,7 +99,7 @@ def update(gcp: Gcp, ref: Ref, body: Body, changes: Sequence[Change]) -> Operati
         return _under_way(gcp, ref)
     if state != RUNS:
         hint = f"Look into it in the console; python -m provision up --replace {ref} makes another one."
-        raise Broken(f"The database instance {ref} is {state}.", hint=hint)
+        raise BeyondRepair(f"The database instance {ref} is {state}.", hint=hint)
     if any(".".join(change.path) in FIXED for change in changes):
         immutable(gcp, ref, body, changes)
     return _patch(gcp, ref, _names.nested(changes))

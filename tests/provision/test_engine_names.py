@@ -6,7 +6,7 @@ import pytest
 
 from provision import compare
 from provision.config import Config
-from provision.errors import Broken, NameTaken, OperationFailed
+from provision.errors import BeyondRepair, NameTaken, OperationFailed
 from provision.plan import row
 from provision.teardown import Teardown
 from tests.provision.toy import DEPLOYMENT, Death, MemoryStore, ToyCloud, engine, toy_step
@@ -122,7 +122,7 @@ def frail():
             raise OperationFailed("Failed to create it.", code="INTERNAL_ERROR", service="sqladmin")
 
     def update(gcp, ref, body, changes):
-        raise Broken(f"{ref} has failed")
+        raise BeyondRepair(f"{ref} has failed")
 
     step = toy_step(cloud, "database", {}, declare=named, create=create, update=update)
     return cloud, [row(step, once=True)]
@@ -150,7 +150,7 @@ def test_what_was_once_good_is_not_taken_away_when_it_fails(frail):
     calls = len(cloud.changes)
     cloud.resources["databases/d-2"]["state"] = "FAILED"
     for _ in range(2):
-        with pytest.raises(Broken, match="databases/d-2 has failed"):
+        with pytest.raises(BeyondRepair, match="databases/d-2 has failed"):
             run(rows, store)
 
     assert len(cloud.changes) == calls

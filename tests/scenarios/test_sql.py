@@ -3,7 +3,7 @@
 import pytest
 
 from provision.config import Config
-from provision.errors import Broken, OperationFailed, SettingRefused
+from provision.errors import BeyondRepair, OperationFailed, SettingRefused
 from tests.journey.deploy import BASE
 
 INSERT, DELETE, PATCH = "sql.instances.insert", "sql.instances.delete", "sql.instances.patch"
@@ -121,7 +121,7 @@ def test_08_a_database_that_was_once_good(rehearsal, state, told):
     rehearsal.up()
     before = list(rehearsal.table(INSTANCES))
     rehearsal.plays("database-suspended", state=state)
-    with pytest.raises(Broken, match=told) as error:
+    with pytest.raises(BeyondRepair, match=told) as error:
         rehearsal.up()
 
     assert list(rehearsal.table(INSTANCES)) == before
