@@ -179,6 +179,7 @@ class NeedsCustomClient(ProvisionError):
 class NotSignedIn(ProvisionError):
     """There are no credentials for Google on this machine, or they have expired."""
 
+    exit_code = 5
     hint = (
         "Sign in (gcloud auth application-default login), or let GOOGLE_APPLICATION_CREDENTIALS name a file of"
         " credentials; to try it without Google: python -m provision up --local."
@@ -188,6 +189,7 @@ class NotSignedIn(ProvisionError):
 class NeedsAnAccount(ProvisionError):
     """The credentials are of an outside identity, which can neither sign for the clients' account nor pass the door."""
 
+    exit_code = 5
     hint = (
         "Let it act as a service account: give it roles/iam.workloadIdentityUser on one, and make the file of"
         " credentials with gcloud iam workload-identity-pools create-cred-config PROVIDER --service-account=EMAIL."
@@ -197,6 +199,7 @@ class NeedsAnAccount(ProvisionError):
 class QuotaExceeded(ProvisionError):
     """A quota of the project is used up; waiting would not help."""
 
+    exit_code = 5
     hint = (
         "Ask for a higher quota in the console (IAM & Admin, Quotas) or free what uses it, then run the command again."
     )
@@ -205,6 +208,7 @@ class QuotaExceeded(ProvisionError):
 class PermissionDenied(ProvisionError):
     """The caller lacks a permission."""
 
+    exit_code = 5
     hint = "Ask an owner of the project for the missing role, then run the same command again."
 
 

@@ -11,7 +11,6 @@ STAYS = {
     "apis": "BadUsage", "app": "BadUsage",  # never deleted by us
     "sql_database": "BadUsage",  # would leave no backup
     "door": "StillInUse",  # what is behind it would be open to everybody
-    "default_service": "StillInUse",  # App Engine lets nobody delete it
     "network": "StillInUse", "subnet": "StillInUse", "peering_range": "StillInUse", "peering": "StillInUse",
     "project_roles": "StillInUse",  # Google's own agent needs its role as long as the connection is there
 }  # fmt: skip

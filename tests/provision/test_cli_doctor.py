@@ -103,7 +103,7 @@ def test_up_of_a_new_project_looks_again_once_apis_are_on(folder, cloud):
     cloud.empty(services=[])
     cloud.world.projects[PROJECT] = cloud.world.projects[PROJECT] | {"quotas": {"CPUS": 0.0}}
     cloud.writes()
-    told = folder.type("up", "--local", *STATE, code=1)
+    told = folder.type("up", "--local", *STATE, code=5)
 
     assert "QuotaExceeded: The quota CPUS in europe-west1 is 0, 0 are used, and 1 more are needed." in told.err
     assert set(cloud.writes()) == {"serviceusage.services.enable", "serviceusage.services.batchEnable"}
@@ -112,7 +112,7 @@ def test_up_of_a_new_project_looks_again_once_apis_are_on(folder, cloud):
 def test_a_check_that_is_wrong_can_be_overruled(folder, cloud):
     """By its name, which its hint says; it warns then, and `up` goes on."""
     cloud.world.projects[PROJECT] = cloud.world.projects[PROJECT] | {"quotas": {"CPUS": 0.0}}
-    refused = folder.type("up", "--local", *STATE, code=1)
+    refused = folder.type("up", "--local", *STATE, code=5)
     told = folder.type("up", "--local", *STATE, "--despite", "quotas")
 
     assert "If you know better: python -m provision up --local --state ./ledger.json --despite quotas" in refused.err
@@ -139,7 +139,7 @@ def test_what_somebody_may_not_do_is_told_with_lines_to_paste(folder, cloud):
     cloud.writes()
 
     assert line in map(str.strip, folder.type("doctor", "--local", code=5).out.splitlines())
-    assert line in map(str.strip, folder.type("up", "--local", code=1).err.splitlines())
+    assert line in map(str.strip, folder.type("up", "--local", code=5).err.splitlines())
     assert cloud.writes() == []
 
 

@@ -266,7 +266,7 @@ def test_a_pipeline_that_acts_as_itself(folder):
     }
     file.write_text(json.dumps(said))
     folder.variables |= {"GOOGLE_APPLICATION_CREDENTIALS": str(file), "GOOGLE_CLOUD_PROJECT": "some-project"}
-    told = folder.type("up", "--project", "some-project", code=1)
+    told = folder.type("up", "--project", "some-project", code=5)
 
     assert told.err.startswith("NeedsAnAccount: The credentials are those of a workload identity that acts as itself.")
     assert "--service-account=EMAIL" in told.err
@@ -276,7 +276,7 @@ def test_a_pipeline_that_acts_as_itself(folder):
 def test_nobody_has_signed_in(folder, command):
     """Without credentials for Google, it is told how to come by them."""
     folder.variables["GOOGLE_APPLICATION_CREDENTIALS"] = str(folder.path / "missing.json")
-    told = folder.type(command, "--project", "some-project", code=1)
+    told = folder.type(command, "--project", "some-project", code=5)
 
     assert told.err.startswith("NotSignedIn: Google does not know who you are")
     assert "gcloud auth application-default login" in told.err

@@ -52,7 +52,7 @@ def test_the_first_up_asks_and_goes_on(unknown):
     }
     assert "Written to provision.toml." in told.out
     assert "NotSignedIn: " in told.out.partition("Written to provision.toml.")[2]
-    assert told.code == 1
+    assert told.code == 5
 
 
 def test_enter_is_enough_for_all_but_the_project(unknown):

@@ -112,7 +112,7 @@ def test_a_way_back_goes_with_its_ledger(folder, cloud):
     settings(folder, "[artifacts]\nsoft_delete_days = 30\n")
     folder.type("up", "--local")
     cloud.fails(method="storage.buckets.patch", status=403, times=99)
-    folder.type("rollback", "--local", "--yes", code=1)
+    folder.type("rollback", "--local", "--yes", code=5)
     serial = folder.type("state", "show", "--local").json["serial"]
     folder.type("state", "pull", "copy.json", "--local")
     folder.type("state", "push", "copy.json", "--local", "--yes")
