@@ -72,7 +72,8 @@ class Convergence:
                 raise
             raise renewal.Gone(ref) from error
         except BeyondRepair as error:
-            if not (row.has_ids and self._never_was(ref)):
+            # The ledger may be an older one: that it never worked is Google's to say, too.
+            if not (row.has_ids and error.never_was and self._never_was(ref)):
                 raise
             raise renewal.Stillborn(ref) from error
         except OperationFailed as error:

@@ -344,9 +344,19 @@ class CannotChangeInPlace(ProvisionError):
 
 
 class BeyondRepair(CannotChangeInPlace):
-    """Something that was made does not work any more, and perhaps holds data, so nothing was done to it."""
+    """Something that was made does not work any more, and perhaps holds data, so nothing was done to it.
+
+    Args:
+        message: What is so.
+        hint: What to do next.
+        never_was: Whether Google says that its making failed, so that it holds nothing.
+    """
 
     hint = "Look into it in the console; python -m provision up --replace REF makes another one."
+
+    def __init__(self, message: str, *, hint: str = "", never_was: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.never_was = never_was
 
 
 class SettingRefused(ProvisionError):

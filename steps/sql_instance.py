@@ -4,7 +4,7 @@ https://docs.cloud.google.com/sql/docs/postgres/admin-api/rest/v1/instances
 """
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from provision import operations, step
 from provision.deployment import Deployment
@@ -21,6 +21,7 @@ FIXED = {"region", "settings.ipConfiguration.privateNetwork", "settings.ipConfig
 
 RUNS = "RUNNABLE"
 BEING_MADE = "PENDING_CREATE"
+FAILED = "FAILED"
 COMES_BACK = {"MAINTENANCE", "REPAIRING", "ONLINE_MAINTENANCE"}
 """States of one that runs again in a moment, without anybody's doing."""
 
@@ -99,7 +100,8 @@ def update(gcp: Gcp, ref: Ref, body: Body, changes: Sequence[Change]) -> Operati
         return _under_way(gcp, ref)
     if state != RUNS:
         hint = f"Look into it in the console; python -m provision up --replace {ref} makes another one."
-        raise BeyondRepair(f"The database instance {ref} is {state}.", hint=hint)
+        never_was = state == FAILED and _making_failed(gcp, ref)
+        raise BeyondRepair(f"The database instance {ref} is {state}.", hint=hint, never_was=never_was)
     if any(".".join(change.path) in FIXED for change in changes):
         immutable(gcp, ref, body, changes)
     return _patch(gcp, ref, _names.nested(changes))
@@ -120,9 +122,17 @@ def facts(live: Body) -> Facts:
 
 def _under_way(gcp: Gcp, ref: Ref) -> Operation | None:
     """The operation that makes the instance: whoever asked for it may have died before its name was heard."""
-    listed = gcp.sql.operations().list(**_where(ref)).execute().get("items", [])
-    running = (operation for operation in listed if operation["status"] != "DONE")
+    running = (operation for operation in _operations(gcp, ref) if operation["status"] != "DONE")
     return next((operations.started("sqladmin", operation) for operation in running), None)
+
+
+def _making_failed(gcp: Gcp, ref: Ref) -> bool:
+    """Whether Cloud SQL says that the instance was never there: one that has failed later may hold data."""
+    return any(one["operationType"] == "CREATE" and "error" in one for one in _operations(gcp, ref))
+
+
+def _operations(gcp: Gcp, ref: Ref) -> list[dict[str, Any]]:
+    return list(gcp.sql.operations().list(**_where(ref)).execute().get("items", []))
 
 
 def _patch(gcp: Gcp, ref: Ref, patch: Body) -> Operation | None:

@@ -122,7 +122,7 @@ def frail():
             raise OperationFailed("Failed to create it.", code="INTERNAL_ERROR", service="sqladmin")
 
     def update(gcp, ref, body, changes):
-        raise BeyondRepair(f"{ref} has failed")
+        raise BeyondRepair(f"{ref} has failed", never_was=True)
 
     step = toy_step(cloud, "database", {}, declare=named, create=create, update=update)
     return cloud, [row(step, once=True)]

@@ -129,6 +129,53 @@ def test_08_a_database_that_was_once_good(rehearsal, state, told):
     assert "up --replace projects/" in error.value.hint
 
 
+def forget_what_came_after(deployment, early):
+    """Put an earlier ledger in the place of the newest, as `state restore` does."""
+    journal = deployment.engine(deployment.store()).journal
+
+    def put_back(ledger):
+        for name in set(type(ledger).model_fields) - {"serial"}:
+            setattr(ledger, name, getattr(early, name))
+
+    journal.note(put_back)
+    journal.flush()
+
+
+def forget_the_database(deployment, early):
+    """Let the ledger not know of the instance and what lies in it, as `release` does."""
+    deeds = deployment.engine(deployment.store()).deeds
+    (instance,) = (ref for ref, record in deployment.ledger().records.items() if record.step == "sql_instance")
+    for ref in deployment.ledger().records:
+        if f"{ref}/".startswith(f"{instance}/"):
+            deeds.forget(ref)
+    deeds.journal.flush()
+
+
+@pytest.mark.parametrize("state", ["SUSPENDED", "FAILED"])
+@pytest.mark.parametrize(
+    "lose",
+    [
+        pytest.param(forget_what_came_after, id="the ledger is one of when it was being made"),
+        pytest.param(forget_the_database, id="the ledger has let it go"),
+    ],
+)
+def test_08_a_database_that_was_once_good_and_the_ledger_does_not_know(rehearsal, lose, state):
+    """That it never came to be is Google's to say: what the ledger does not know of may hold data all the same."""
+    rehearsal.plays("database-takes-long", seconds=1200)
+    rehearsal.killed(after=600)
+    early = rehearsal.deployment.ledger()
+    rehearsal.up()
+    before = list(rehearsal.table(INSTANCES))
+    lose(rehearsal.deployment, early)
+    rehearsal.plays("database-suspended", state=state)
+    with pytest.raises(BeyondRepair, match=state):
+        rehearsal.up()
+
+    assert list(rehearsal.table(INSTANCES)) == before
+    assert rehearsal.called(DELETE) == []
+    assert rehearsal.called(INSERT) == [200]
+
+
 def test_08_a_tier_that_the_edition_does_not_have(rehearsal):
     """Said at once, with the setting to change; with another one the same command goes on."""
     rehearsal.plays("tier-refused", tier="db-f1-micro")
