@@ -91,6 +91,10 @@ class Facts:
         """The ledger, None when there is none yet."""
         return self.look_up(lambda: self.project)
 
+    def has_begun(self) -> bool:
+        """Whether there is a ledger by now: of what is there nobody knows whose it is when it came after the look."""
+        return self.look_up(lambda: self.project) is not None
+
     @fact
     def planned_in(self) -> Ledger:
         """The ledger, or the one that a first run would make."""
@@ -138,6 +142,12 @@ class Facts:
             for ref, body in self.declared[row.name].items()
             if (record := records.get(ref)) is None or not (record.done or record.adopted)
         ]
+
+    @fact
+    def unbegun(self) -> list[tuple[Row, Ref, Body]]:
+        """Of what is ahead, what no run has begun to make: whatever was begun may count as used already."""
+        records = self.planned_in.records
+        return [item for item in self.ahead if (record := records.get(item[1])) is None or record.pending is None]
 
     def makes(self, *names: str) -> bool:
         """Whether something of these rows is still to be made."""

@@ -19,6 +19,9 @@ def free(facts: Facts) -> Iterator[Finding]:
     ahead = [(row, ref, body) for row, ref, body in facts.ahead if ref and not facts.adopts(ref)]
     with ThreadPoolExecutor(READERS, thread_name_prefix="names") as pool:
         told = [found for found in pool.map(lambda item: _said(facts, *item), ahead) if found]
+    if any(found.error for found in told) and is_first and facts.has_begun():
+        yield unchecked("Another run has begun this deployment meanwhile; up looks again when it is its turn.")
+        return
     yield from told
     if not is_first and facts.makes("sql_instance"):
         yield unchecked("Whether Google keeps the name of a deleted database cannot be asked; up then takes another.")

@@ -28,7 +28,7 @@ def free(facts: Facts) -> Iterator[Finding]:
             " lies there may not be reached.",
             "Choose another network.cidr in provision.toml.",
         )
-    wanted = [body["prefixLength"] for row, _, body in facts.ahead if row.name == "peering_range"]
+    wanted = [body["prefixLength"] for row, _, body in facts.unbegun if row.name == "peering_range"]
     if not wanted:
         yield from [] if found else [ok("No new range is needed.")]
         return

@@ -37,20 +37,25 @@ def enough(facts: Facts) -> Iterator[Finding]:
         yield ok(f"There is room for what is to be made: {needed}.")
 
 
+def _rows(facts: Facts) -> list[str]:
+    """The row of each resource that is still to be begun."""
+    return [row.name for row, _, _ in facts.unbegun]
+
+
 def _everywhere(facts: Facts) -> dict[str, float]:
-    rows = [row.name for row, _, _ in facts.ahead]
+    rows = _rows(facts)
     return {metric: float(rows.count(name)) for name, metric in GLOBAL.items() if name in rows}
 
 
 def _in_the_region(facts: Facts) -> dict[str, float]:
-    size, needed = facts.settings.server, dict[str, float]()
-    if facts.makes("server"):
+    size, needed, rows = facts.settings.server, dict[str, float](), _rows(facts)
+    if "server" in rows:
         needed = {
             "CPUS": float(size.instances * size.cpu),
             "INSTANCES": float(size.instances),
             "DISKS_TOTAL_GB": float(size.instances * size.disk_gb),
         }
-    if facts.makes("default_service"):
+    if "default_service" in rows:
         needed = {metric: max(amount, needed.get(metric, 0.0)) for metric, amount in PLACEHOLDER.items()}
     return needed
 

@@ -192,6 +192,18 @@ def test_what_is_made_already_takes_no_more(patient):
     assert "NETWORKS" not in patient.told("quotas")[0][1]
 
 
+def test_what_a_run_that_died_has_begun_takes_no_more(patient):
+    """It may be there already, and would be counted twice: the same command goes on."""
+    ledger = everything_made(patient)
+    for ref, record in ledger.records.items():
+        ledger.records[ref] = record.model_copy(update={"pending": record.done, "done": None})
+    row = patient.cloud.world.projects[PROJECT]
+    patient.cloud.world.projects[PROJECT] = row | {"quotas": {"NETWORKS": 0.0, "CPUS": 0.0}}
+    told = patient.told("quotas") + patient.told("ranges")
+
+    assert [status for status, _ in told] == ["ok", "ok"]
+
+
 # Names
 
 
@@ -212,6 +224,19 @@ def test_a_strangers_thing_that_is_to_be_taken_over(patient):
     adopts = f"projects/{PROJECT}/global/networks/mlflow"
 
     assert patient.told("names", adopts=lambda ref: ref == adopts)[0][0] == "ok"
+
+
+def test_a_first_run_that_another_one_has_overtaken(patient):
+    """What is there may be of the other one, which has begun after the look into the ledger."""
+    path = f"compute.googleapis.com/compute/v1/projects/{PROJECT}/global/networks"
+    patient.cloud.google("POST", path, {"name": "mlflow", "autoCreateSubnetworks": False})
+    ledgers = [None]
+    ledger = session.first_ledger(Project(PROJECT, NUMBER), Config.model_validate(patient.settings))
+    patient.ledger = lambda project: ledgers.pop() if ledgers else ledger
+    ((status, why),) = patient.told("names")
+
+    assert status == "unchecked"
+    assert why.startswith("Another run has begun this deployment meanwhile")
 
 
 def test_a_name_that_google_may_keep(patient):
