@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,13 +113,13 @@ def plays(emulator: Emulator) -> list[dict[str, Any]]:
     return list(_scenario(emulator, "GET")["scenarios"])
 
 
-def play(emulator: Emulator, name: str, options: Mapping[str, str]) -> None:
-    """Let an emulator show one from now on.
+def play(emulator: Emulator, wanted: Sequence[Mapping[str, Any]]) -> None:
+    """Let an emulator show some from now on, each with its ``name`` and its ``options``.
 
     Raises:
-        BadUsage: It knows none of this name, or without such an option.
+        BadUsage: It knows none of a name, or not with such an option; then it shows none of them.
     """
-    _scenario(emulator, "POST", json={"name": name, "options": dict(options)})
+    _scenario(emulator, "POST", json=list(wanted))
 
 
 def end_play(emulator: Emulator, names: Collection[str]) -> None:

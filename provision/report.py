@@ -82,7 +82,11 @@ class Report:
             chosen = "".join(f",{option}={value}" for option, value in item["options"].items() if value != "")
             self.line(f"{'*' if item['on'] else ' '} {item['name']}{chosen}", item["says"])
         playing = any(item["on"] for item in known)
-        self.say("\nThose with * play until python -m provision rehearse --off" if playing else "\nNone is playing.")
+        self.say(
+            "\nThose with * play until python -m provision rehearse --off; what they have changed stays"
+            if playing
+            else "\nNone is playing."
+        )
 
     def deployed(
         self,

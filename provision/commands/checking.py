@@ -30,8 +30,8 @@ def doctor(options: Options) -> None:
     Tells everything at once, with what to do about it. Ends with exit code 5 when something would.
     """
     settings = options.settings() or options.first_settings(ask=False)
-    findings = examined(facts_of(options, settings, options.clients(settings, resume=True)))
-    options.report.examined(findings)
+    findings = examined(facts_of(options, settings, options.clients(settings, make=options.local)))
+    options.report.examined([found.told_as(options.completed(found.todo)) for found in findings])
     if any(found.error for found in findings):
         raise SystemExit(BLOCKED)
 

@@ -34,10 +34,10 @@ def rehearse(options: Options, scenario: tuple[tuple[str, dict[str, str]], ...],
     """
     from provision import local
 
-    emulator = local.start(None)
-    for name, chosen in scenario:
-        if not off:
-            local.play(emulator, name, chosen)
+    settings = options.whose()
+    emulator = local.start(options.project or (settings.project if settings else local.PROJECT))
+    if scenario and not off:
+        local.play(emulator, [{"name": name, "options": chosen} for name, chosen in scenario])
     if off:
         local.end_play(emulator, [name for name, _ in scenario])
     known = local.plays(emulator)

@@ -22,14 +22,16 @@ def paid(facts: Facts) -> Iterator[Finding]:
         yield ok(f"{account} pays.")
         return
     has = f"is linked to {account}, which is closed" if account else "has no billing account"
-    link = f"Type gcloud billing projects link {project} --billing-account="
+    account, hint = "ACCOUNT", "Let somebody with roles/billing.user on a billing account type this, with its id."
     try:
-        usable = [name.removeprefix("billingAccounts/") for name in _linkable(facts)]
-        hint = f"{link}{usable[0]}" if usable else f"{link}ACCOUNT, as somebody with roles/billing.user on one."
+        if usable := _linkable(facts):
+            account, hint = usable[0].removeprefix("billingAccounts/"), "Type this."
     except Exception as error:  # noqa: BLE001 - what is known without it is told
         yield unchecked(f"Which billing accounts you may use: {in_words(error)}")
-        hint = f"{link}ACCOUNT; gcloud billing accounts list tells which there are."
-    yield blocked(NoBilling(f"Project {project} {has}.", hint=hint))
+        hint = "Type this, with an account that gcloud billing accounts list tells."
+    missing = NoBilling(f"Project {project} {has}.", hint=hint)
+    missing.commands = (f"gcloud billing projects link {project} --billing-account={account}",)
+    yield blocked(missing)
 
 
 def _linkable(facts: Facts) -> list[str]:

@@ -41,6 +41,10 @@ class Finding:
         """Lines that mend it, to be pasted."""
         return self.error.commands if self.error else ()
 
+    def told_as(self, todo: str) -> "Finding":
+        """The same with other words for what to do."""
+        return dataclasses.replace(self, todo=todo)
+
     def overruled(self) -> "Finding":
         """The same as a warning, when it is blocked."""
         if self.status is not Status.BLOCKED:

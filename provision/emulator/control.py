@@ -98,11 +98,12 @@ class Control:
         return {}
 
     def _scenario(self, method: str, body: Json, request: Request) -> Json:
-        """Switch one on ({name, options?}) or off (?name=, all without), or list them all."""
+        """Switch one on ({name, options?}), all of a list or none, or off (?name=, all without); or list them all."""
         if method != "GET" and self.world.kept and request.headers.get("x-emulator-token") != self.world.token:
             raise PermissionError("send the token of the data folder's emulator.json as X-Emulator-Token")
         if method == "POST":
-            scenarios.switch_on(self.world, body["name"], body.get("options", {}))
+            for one in body if isinstance(body, list) else [body]:
+                scenarios.switch_on(self.world, one["name"], one.get("options", {}))
         elif method == "DELETE":
             scenarios.switch_off(self.world, request.query_params.get("name", ""))
         return {"scenarios": scenarios.listed(self.world)}

@@ -56,7 +56,8 @@ def main(
     names = (socket.gethostname(), getpass.getuser())
     scrubber = Scrubber(project or LOCAL, hidden=tuple(name for name in names if len(name) > 3))
     page = Transcript(path or Path(f"transcript-{now:%Y%m%dT%H%M}.md"), scrubber)
-    page.begin("the emulator" if local else "Google Cloud", f"{now:%d %B %Y, %H:%M} UTC")
+    place = ", with ".join(["the emulator", *scenario]) if local else "Google Cloud"
+    page.begin(place, f"{now:%d %B %Y, %H:%M} UTC")
     with tempfile.TemporaryDirectory(prefix="provision-live-") as name:
         folder = Path(name)
         if project:
@@ -64,7 +65,9 @@ def main(
             (folder / "provision.toml").write_text("".join(f'{key} = "{value}"\n' for key, value in settings.items()))
         try:
             if local:  # the check before `up` asks an emulator that is there
-                typed(Act("rehearse", scenario), folder, local=True)
+                refused = typed(Act("rehearse", scenario), folder, local=True).exit_code
+                if refused:
+                    sys.exit(refused)
             wrong = list(played(life, lambda act: typed(act, folder, local=local), page.tell))
         except KeyboardInterrupt:
             wrong = ["it was interrupted"]

@@ -68,7 +68,8 @@ def test_as_json(folder, cloud):
 
     assert found["billing"]["status"] == "blocked"
     assert found["billing"]["error"] == "NoBilling"
-    assert "gcloud billing projects link" in found["billing"]["todo"]
+    assert found["billing"]["todo"].startswith("Type this. ")
+    assert found["billing"]["commands"][0].startswith(f"gcloud billing projects link {PROJECT} --billing-account=")
     assert found["project"] == {
         "check": "project", "status": "ok", "error": None, "todo": "", "commands": [],
         "why": f"{PROJECT} is there and active; its number is 123456789012.",

@@ -29,18 +29,28 @@ def test_some_play_until_they_are_ended(folder, cloud):
     assert none.out.strip() == "None is playing."
 
 
+def test_before_the_first_command_of_all(folder, cloud):
+    """The project is made first, so that what happens to projects can happen to it."""
+    cloud.world.reset([])
+    folder.type("rehearse", "no-organization")
+
+    assert folder.type("up", "--local", code=5).err.count("NeedsCustomClient: ") == 1
+
+
 @pytest.mark.parametrize(
     ("typed", "why"),
     [
         pytest.param("app-bussy", "there is no scenario 'app-bussy'; did you mean: app-busy", id="no such name"),
         pytest.param("app-busy,minutes=1", "has no option minutes; it has: seconds=90.0", id="no such option"),
-        pytest.param("app-busy,seconds=soon", "seconds is a number such as 90.0, not 'soon'", id="no such value"),
+        pytest.param("app-busy,seconds=soon", "seconds is a number such as 90.0", id="no such value"),
+        pytest.param("app-busy,seconds=nan", "seconds is a number such as 90.0", id="no number at all"),
+        pytest.param("app-busy,seconds=-5", "seconds is a number such as 90.0", id="a number below zero"),
         pytest.param("app-busy,seconds", "is not of the form NAME,OPTION=VALUE", id="an option without a value"),
     ],
 )
 def test_what_there_is_not(folder, cloud, typed, why):
     """Said with what there is, and nothing plays."""
-    told = folder.type("rehearse", typed, code=3)
+    told = folder.type("rehearse", "apis-wake-late", typed, code=3)
 
     assert told.err.startswith("BadUsage: ")
     assert why in told.err

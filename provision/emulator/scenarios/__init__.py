@@ -7,6 +7,7 @@ survives a restart, is part of a snapshot, and is gone with a reset. See docs/re
 
 import difflib
 import inspect
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -23,6 +24,8 @@ Json = dict[str, Any]
 Answer = Json | Reply | None
 
 TABLE = "scenarios"
+LARGEST = 10**9
+"""Of a number that an option may be: some thirty years in seconds."""
 
 
 @dataclass
@@ -150,8 +153,8 @@ def switch_on(world: World, name: str, options: Json) -> None:
         has = ", ".join(f"{option}={default}" for option, default in known.options.items())
         raise Unknown(f"{name} has no option {', '.join(unknown)}; it has: {has or 'none'}")
     complete = known.options | {option: _as(known.options[option], said, option) for option, said in options.items()}
-    world.table(TABLE)[name] = {"options": complete, "since": world.timestamp(6)}
     known.begin(world, complete)
+    world.table(TABLE)[name] = {"options": complete, "since": world.timestamp(6)}
 
 
 def switch_off(world: World, name: str = "") -> None:
@@ -175,9 +178,12 @@ def _known(name: str) -> Scenario:
 def _as(default: Any, said: Any, option: str) -> Any:  # any JSON
     """What was said, of the type of the default."""
     try:
-        return type(default)(said)
-    except (TypeError, ValueError):
-        raise Unknown(f"{option} is a number such as {default}, not {said!r}") from None
+        meant = type(default)(said)
+    except (TypeError, ValueError, OverflowError):
+        meant = math.nan
+    if isinstance(meant, int | float) and not 0 <= meant <= LARGEST:
+        raise Unknown(f"{option} is a number such as {default}, and {LARGEST:,} at the most, not {said!r}")
+    return meant
 
 
 def listed(world: World) -> list[Json]:

@@ -13,9 +13,7 @@ Json = dict[str, Any]
 @scenario("no-such-project", 18, "https://github.com/hashicorp/terraform-provider-google/issues/10267")
 def no_such_project(world: World, options: Json) -> None:
     """The project does not exist: Google answers 403, never 404."""
-    del options
-    for name in list(world.projects):
-        del world.projects[name]
+    del world, options
 
 
 @scenario("foreign-project", 18, "https://github.com/hashicorp/terraform-provider-google/issues/10267")
@@ -24,8 +22,9 @@ def foreign_project(world: World, options: Json) -> None:
     del world, options
 
 
+@habit("*", of="no-such-project")
 @habit("*", of="foreign-project")
-def not_yours(call: Call, playing: Playing, go_on: GoOn) -> Answer:
+def not_to_be_seen(call: Call, playing: Playing, go_on: GoOn) -> Answer:
     """Whatever names it."""
     del playing
     if call.names_project():
