@@ -10,8 +10,10 @@ from pathlib import Path
 _SECRETS = (
     re.compile(r"-----BEGIN [A-Z ]+-----.*?(?:-----END [A-Z ]+-----|$)", re.DOTALL),
     re.compile(r"\beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?"),  # a JSON web token
-    re.compile(r"\bya29\.[\w.-]+"),  # an access token of Google's
+    re.compile(r"\bya29\.[\w./-]+"),  # an access token of Google's
     re.compile(r"\b1//0[\w-]{10,}"),  # a refresh token
+    re.compile(r"\b4/0[\w-]{10,}"),  # a code that is good for one
+    re.compile(r"(?<=GCP_IAP_)[\w]+=[^\s;\"']+|(?<=GCP_IAAP_)[\w]+=[^\s;\"']+"),  # a cookie of the front door
     re.compile(r"\bGOCSPX-[\w-]+"),  # the secret of an OAuth client
     re.compile(r"\bAIza[\w-]{20,}"),  # an API key
     re.compile(r"\bGOOG1[A-Z0-9]{20,}"),  # an HMAC key of Cloud Storage
@@ -30,8 +32,11 @@ _HARMLESS = re.compile(r"SECRET$|projects/")
 """What stands there once it is scrubbed, and names of secrets, which are none."""
 
 _FACTS = (
-    ("PERSON", re.compile(r"[\w.+-]+@(?![\w.-]*gserviceaccount\.com)[\w.-]+\.[a-z]{2,}\b")),
+    ("PERSON", re.compile(r"(?i)(?:[\w.+-]|%(?!40))+(?:@|%40)(?![\w.-]*gserviceaccount\.com)[\w.-]+\.[a-z]{2,}\b")),
     ("DOMAIN", re.compile(r"(?<=domain:)[\w.-]+")),
+    ("DOMAIN", re.compile(r"(?:(?<=domains of )|(?<=belong to )|(?<=: not of ))[\w-]+(?:\.[\w-]+)+")),  # as the check says it
+    ("CUSTOMER", re.compile(r"\bC0[0-9a-z]{7}\b")),
+    ("REPOSITORY", re.compile(r"(?<=attribute\.repository/)[^\s\"']+")),
     ("SUBJECT", re.compile(r"(?<=/subject/)[^\s\"']+")),
     ("CLIENT", re.compile(r"\b\d+-\w+(?=\.apps\.googleusercontent\.com)")),
     ("ORGANIZATION", re.compile(r"(?<=organizations/)\d+")),
@@ -83,8 +88,10 @@ class Scrubber:
         """The name of a thing, the same each time; with a person goes the domain, wherever it is told."""
         if re.fullmatch(rf"{kind}-\d+(@example\.com)?", value):
             return value
-        if kind == "PERSON" and (domain := value.partition("@")[2]) not in _EVERYBODYS:
-            self._named("DOMAIN", domain)
+        if kind == "PERSON":
+            value = value.replace("%40", "@").lower()
+            if (domain := value.partition("@")[2]) not in _EVERYBODYS:
+                self._named("DOMAIN", domain)
         known = sum(name.startswith(kind) for name in self._names.values())
         return self._names.setdefault(value, f"{kind}-{known + 1}" + ("@example.com" if kind == "PERSON" else ""))
 
