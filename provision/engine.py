@@ -196,7 +196,7 @@ class Engine:
             self.journal.note(self.deeds.written(row, ref, keep=why, protected=protected))
 
     def remove(self, row: Row, record: Record, *, older: bool = False, with_data: bool = False) -> None:
-        """Take one recorded resource away, when it is ours; its record goes with it.
+        """Take one recorded resource away, when it is ours; its record goes with it, and those of what lay in it.
 
         Args:
             row: Its row.
@@ -216,8 +216,12 @@ class Engine:
         self.doing(f"removing {record.ref}")
         self.path.remove(row, record)
 
+        inside = self.plan.inside(row.name)
+
         def forget(ledger: Ledger) -> None:
-            del ledger.records[record.ref]
+            along = [ref for ref, other in ledger.records.items() if other.step in inside and _lies_in(other, record)]
+            for ref in (record.ref, *along):
+                del ledger.records[ref]
             if row.once and not older:
                 renewal.count(ledger, self.plan, row)
 
@@ -226,17 +230,24 @@ class Engine:
     def _prune(self, rows: Collection[str]) -> None:
         """Take away what no row declares any more, dependants first; the newest of a row may be kept for a rollback.
 
-        Not what rows that this run leaves out may still use, and nothing that holds data of the users.
+        Not what rows that this run leaves out may still use, and nothing that holds data of the users. What goes with
+        another thing is not asked for by itself: of a database that has failed, Google takes no user away.
         """
-        for row in reversed(list(self.plan)):
-            if not self.plan.with_dependants([row.name]).issubset(rows):
+        going = [
+            (row, record)
+            for row in reversed(list(self.plan))
+            if self.plan.with_dependants([row.name]).issubset(rows)
+            for record in row.obsolete(self.ledger, self._declared[row.name])
+        ]
+        for row, record in going:
+            around = self.plan.around(row.name)
+            if any(outer.name in around and _lies_in(record, found) for outer, found in going):
                 continue
-            for record in row.obsolete(self.ledger, self._declared[row.name]):
-                if row.step.delete is keep:
-                    self.deeds.forget(record.ref)
-                else:
-                    with contextlib.suppress(Stays):  # looked at again by every run, and listed by `down`
-                        self.remove(row, record, older=True)
+            if row.step.delete is keep:
+                self.deeds.forget(record.ref)
+            else:
+                with contextlib.suppress(Stays):  # looked at again by every run, and listed by `down`
+                    self.remove(row, record, older=True)
 
     def visit_all(self, needs: Mapping[str, Iterable[str]], visit: Callable[[str], None]) -> Outcome:
         """Visit rows side by side, each once those that it needs are done."""
@@ -263,3 +274,7 @@ class Engine:
             raise problems[0]
         if problems:
             raise SeveralFailed(problems)
+
+
+def _lies_in(record: Record, outer: Record) -> bool:
+    return record.ref.startswith(f"{outer.ref}/")

@@ -69,7 +69,6 @@ def _clear(engine: Engine, row: Row, record: Record) -> None:
         if isinstance(error, Stays):
             raise StillInUse(f"{record.ref} cannot be replaced: {error}") from error
         raise
-    _forget_what_went_along(engine, row, record.ref)
 
 
 def _replaceable(engine: Engine, ref: Ref, rows: Collection[str]) -> Record:
@@ -96,10 +95,3 @@ def _would_lose(row: Row, record: Record, contents: Contents) -> WouldLoseData:
         f"{record.ref} holds {contents}, which would be lost.",
         hint=f"If they may go: python -m provision down --only {row.name} --delete-data, then up.",
     )
-
-
-def _forget_what_went_along(engine: Engine, row: Row, ref: Ref) -> None:
-    inside = engine.plan.inside(row.name)
-    for other in [other for other in engine.ledger.records.values() if other.step in inside]:
-        if other.ref.startswith(f"{ref}/"):
-            engine.deeds.forget(other.ref)

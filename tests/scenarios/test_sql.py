@@ -2,6 +2,7 @@
 
 import pytest
 
+from provision import replacement
 from provision.config import Config
 from provision.errors import BeyondRepair, OperationFailed, SettingRefused
 from tests.journey.deploy import BASE
@@ -127,6 +128,21 @@ def test_08_a_database_that_was_once_good(rehearsal, state, told):
     assert list(rehearsal.table(INSTANCES)) == before
     assert rehearsal.called(DELETE) == []
     assert "up --replace projects/" in error.value.hint
+
+
+def test_08_a_database_that_has_failed_is_replaced(rehearsal):
+    """As the error says: Google takes no user of it away any more, so it goes with all that is in it."""
+    rehearsal.up()
+    (failed,) = rehearsal.table(INSTANCES)
+    rehearsal.plays("database-suspended", state="FAILED")
+    engine = rehearsal.deployment.engine(rehearsal.deployment.store())
+    replacement.ask(engine, [failed], engine.rows(()))
+    engine.up(rehearsal.deployment.config)
+    replacement.settle(engine)
+    engine.journal.flush()
+
+    assert list(rehearsal.table(INSTANCES)) == [f"{failed}-2"]
+    assert rehearsal.deployment.drift() == []
 
 
 def forget_what_came_after(deployment, early):
