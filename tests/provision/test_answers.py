@@ -276,3 +276,17 @@ def test_what_a_policy_names_is_told():
     refused = HttpError(httplib2.Response({"status": 400}), json.dumps(body).encode())
 
     assert "eve@other.example" in str(retry.explained(refused, "granting"))
+
+
+def test_a_grant_on_an_account_explains_answers_about_that_account_only():
+    """Whoever was let act as it has no other right on the way; and no answer is explained by a clock that was ahead."""
+    account = "projects/p/serviceAccounts/pusher@p.iam.gserviceaccount.com/iamPolicy"
+    now = datetime(2026, 9, 1, 8, tzinfo=UTC)
+    lately, ahead = Circumstances(now=lambda: now), Circumstances(now=lambda: now)
+    for circumstances, at in ((lately, now), (ahead, now + timedelta(hours=1))):
+        circumstances.note(account, {"bindings": {"roles/r": ["user:ada@example.com"]}}, at)
+    acting = Refusal(403, message="iam.serviceAccounts.signJwt denied on pusher@p.iam.gserviceaccount.com")
+    writing = Refusal(403, message="ada@example.com does not have storage.buckets.create access")
+
+    assert [lately.explain("grant", acting), lately.explain("grant", writing)] == [True, False]
+    assert not ahead.explain("grant", acting)
