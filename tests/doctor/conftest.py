@@ -17,7 +17,9 @@ from provision.gcp import Gcp
 from state.ledger import Ledger
 from steps import PLAN
 from tests.journey.deploy import SkippingClock
-from tests.provision.conftest import PROJECT, Cloud, running_cloud
+from tests.provision.conftest import PROJECT, Cloud, cloud, shared_cloud
+
+__all__ = ["cloud", "shared_cloud"]  # fixtures, which pytest finds by their names here
 
 SETTINGS: dict[str, Any] = {"project": PROJECT, "access": {"users": ["ada@example.com"]}}
 
@@ -78,18 +80,6 @@ class Patient:
         self.caller = member
         bindings = [{"role": role, "members": [member]} for role in roles]
         iam.put_policy(self.cloud.world, f"projects/{PROJECT}", {"version": 1, "bindings": bindings})
-
-
-@pytest.fixture(scope="session")
-def shared_cloud() -> Iterator[Cloud]:
-    with running_cloud() as cloud:
-        yield cloud
-
-
-@pytest.fixture
-def cloud(shared_cloud: Cloud) -> Cloud:
-    shared_cloud.empty()
-    return shared_cloud
 
 
 @pytest.fixture(scope="session")
