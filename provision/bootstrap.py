@@ -23,6 +23,7 @@ from state.store import Store
 T = TypeVar("T")
 
 STORAGE, RESOURCE_MANAGER = "storage.googleapis.com", "cloudresourcemanager.googleapis.com"
+BILLING = "cloudbilling.googleapis.com"
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,12 @@ def find_project(gcp: Gcp, clock: Clock, *, may_change: bool) -> Project:
         ProjectNotUsable: It does not exist, may not be seen, or is about to be deleted.
     """
     try:
-        return _with_api(gcp, clock, RESOURCE_MANAGER, lambda: look_at(gcp), may_change=False)
+        return with_api(gcp, clock, RESOURCE_MANAGER, lambda: look_at(gcp), may_change=False)
     except errors.ApiDisabled:
         project = Patience(gcp, clock).with_(f"looking for project {gcp.project}", lambda: look_at_its_services(gcp))
     if not may_change:
         return project
-    return _with_api(gcp, clock, RESOURCE_MANAGER, lambda: look_at(gcp), may_change=True, number=project.number)
+    return with_api(gcp, clock, RESOURCE_MANAGER, lambda: look_at(gcp), may_change=True, number=project.number)
 
 
 def look_at(gcp: Gcp) -> Project:
@@ -127,7 +128,7 @@ def own_store(gcp: Gcp, clock: Clock, project: Project, *, env: str, make_in: st
     name = state_bucket(project)
     try:
         look = functools.partial(_own_bucket, gcp, project, name, make_in)
-        _with_api(gcp, clock, STORAGE, look, may_change=make_in is not None, number=project.number)
+        with_api(gcp, clock, STORAGE, look, may_change=make_in is not None, number=project.number)
     except errors.ApiDisabled as error:
         if make_in is not None:
             raise
@@ -194,7 +195,7 @@ def named_store(gcp: Gcp, clock: Clock, state: str, *, may_change: bool) -> Stor
             raise errors.NothingDeployed(f"gs://{name} does not exist.", hint=hint) from error
 
     try:
-        _with_api(gcp, clock, STORAGE, look, may_change=may_change)
+        with_api(gcp, clock, STORAGE, look, may_change=may_change)
     except errors.ApiDisabled as error:
         if may_change:
             raise
@@ -239,7 +240,7 @@ def _make_bucket(gcp: Gcp, name: str, region: str) -> None:
     gcp.storage.create_bucket(bucket, location=region, retry=None, timeout=20)
 
 
-def _with_api(gcp: Gcp, clock: Clock, service: str, act: Callable[[], T], *, may_change: bool, number: str = "") -> T:
+def with_api(gcp: Gcp, clock: Clock, service: str, act: Callable[[], T], *, may_change: bool, number: str = "") -> T:
     """Do something with an API, switching it on once when it answers that it is off in the project of this number."""
     patience = Patience(gcp, clock, Circumstances(number, now=clock.now))
 

@@ -1,7 +1,7 @@
 """`doctor`, and the same checks before `up` changes anything."""
 
 import contextlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -110,6 +110,30 @@ def must_be_well(
         elif found.status is Status.UNCHECKED:  # it stops nobody, and most of it is so at every run
             log.debug("doctor.unchecked", what=found.check, why=found.why)
     return findings
+
+
+@contextlib.contextmanager
+def who_could_pay(facts: "Facts") -> Iterator[None]:
+    """Say which account could pay for the project where Google refuses something because none does.
+
+    In a new project the check before has nobody to ask: the API that tells is off until `up` switches it on.
+    """
+    from provision import bootstrap
+    from provision.doctor import money
+    from provision.errors import NoBilling, ProvisionError
+
+    try:
+        yield
+    except NoBilling as refused:
+        found = list["Finding"]()
+        with contextlib.suppress(ProvisionError):  # who may not ask has been told what Google says
+            found += bootstrap.with_api(
+                facts.gcp, facts.clock, bootstrap.BILLING, lambda: list(money.paid(facts)), may_change=True
+            )
+        for finding in found:
+            if finding.error is not None:
+                raise finding.error from refused
+        raise
 
 
 def leaves_questions(facts: "Facts") -> bool:

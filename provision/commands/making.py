@@ -55,7 +55,8 @@ def up(
 
     facts = checking.facts_of(options, settings, gcp, adopts=adopts, only=only)
     findings = checking.must_be_well(facts, despite)
-    gcp, store = options.open(settings, make=True, gcp=gcp)
+    with checking.who_could_pay(facts):
+        gcp, store = options.open(settings, make=True, gcp=gcp)
     known = session.ledger_at(store)
     if known is not None:
         session.must_fit(known, settings)
@@ -64,13 +65,14 @@ def up(
         if engine.ledger.region != settings.region:  # nothing lies there any more
             engine.journal.note(lambda ledger: setattr(ledger, "region", settings.region))
         rollback.give_up(engine)
-        if checking.leaves_questions(facts):  # of a new project little can be asked before its APIs are on
-            engine.up(settings, only=("apis",))
-            facts = checking.facts_of(options, settings, gcp, adopts=adopts, only=only, ledger=engine.ledger)
-            checking.must_be_well(facts, despite, before=findings, holding=store)
         rows = engine.rows(only)
         replacement.ask(engine, replace, rows)
         with _undone(engine, store) if rollback_on_failure else contextlib.nullcontext():
+            if checking.leaves_questions(facts):  # of a new project little can be asked before its APIs are on
+                with checking.who_could_pay(facts):
+                    engine.up(settings, only=("apis",))
+                facts = checking.facts_of(options, settings, gcp, adopts=adopts, only=only, ledger=engine.ledger)
+                checking.must_be_well(facts, despite, before=findings, holding=store)
             replacement.clear_the_way(engine, rows)
             engine.up(settings, only=only, adopts=adopts)
         deployment = engine.deployment(settings)

@@ -5,6 +5,7 @@ import pytest
 from provision import session
 from provision.bootstrap import Project
 from provision.config import Config
+from provision.errors import StateBucketTaken
 from state.ledger import Deed, Record
 from tests.provision.conftest import NUMBER, PROJECT
 
@@ -165,6 +166,19 @@ def test_addresses_are_not_needed(patient):
     patient.cloud.world.projects[PROJECT] = row | {"quotas": {"IN_USE_ADDRESSES": 0.0}}
 
     assert patient.told("quotas")[0][0] == "ok"
+
+
+def test_what_is_to_be_made_is_not_known_while_the_ledger_cannot_be_read(patient):
+    """Everything may be there already, and in the usage: no quota stops anybody then."""
+    row = patient.cloud.world.projects[PROJECT]
+    patient.cloud.world.projects[PROJECT] = row | {"quotas": {"CPUS": 0.0}}
+
+    def taken(project):
+        raise StateBucketTaken("gs://b is there and you may not read it.")
+
+    patient.ledger = taken
+
+    assert patient.told("quotas") == [("unchecked", "gs://b is there and you may not read it.")]
 
 
 def known(patient, *made):

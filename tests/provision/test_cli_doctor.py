@@ -110,6 +110,31 @@ def test_up_of_a_new_project_looks_again_once_apis_are_on(folder, cloud):
     assert set(cloud.writes()) == {"serviceusage.services.enable", "serviceusage.services.batchEnable"}
 
 
+@pytest.mark.parametrize("state", [(), STATE], ids=["the ledger in a bucket", "the ledger on this machine"])
+def test_up_of_a_new_project_that_nobody_pays_for(folder, cloud, state):
+    """Whatever costs money first is refused; the user is told which account could pay, as the check would have."""
+    cloud.empty(services=[])
+    without_billing(cloud)
+    told = folder.type("up", "--local", *state, code=5)
+
+    assert f"\nNoBilling: Project {PROJECT} has no billing account.\n" in told.err
+    assert f"gcloud billing projects link {PROJECT} --billing-account=000000-AAAAAA-BBBBBB" in told.err
+    assert not cloud.world.projects[PROJECT]["services"].get("compute.googleapis.com")
+    assert dict(cloud.world.table("storage.buckets")) == {}
+
+
+def test_what_up_had_switched_on_is_undone_when_the_second_look_finds_something(folder, cloud):
+    """With --rollback-on-failure, which is about all that a run changes."""
+    cloud.empty(services=["cloudresourcemanager", "serviceusage", "storage"])
+    cloud.world.projects[PROJECT] = cloud.world.projects[PROJECT] | {"quotas": {"CPUS": 0.0}}
+    told = folder.type("up", "--local", "--rollback-on-failure", code=5)
+    known = folder.type("state", "list", "--local", "--json").json
+
+    assert "The quota CPUS in europe-west1 is 0" in told.err
+    assert "What this run had changed is undone." in told.err
+    assert known["records"] == []
+
+
 def test_a_check_that_is_wrong_can_be_overruled(folder, cloud):
     """By its name, which its hint says; it warns then, and `up` goes on."""
     cloud.world.projects[PROJECT] = cloud.world.projects[PROJECT] | {"quotas": {"CPUS": 0.0}}
