@@ -41,6 +41,9 @@ def test_before_the_first_command_of_all(folder, cloud):
     ("typed", "why"),
     [
         pytest.param("app-bussy", "there is no scenario 'app-bussy'; did you mean: app-busy", id="no such name"),
+        pytest.param("database-suspended,state=FOO", "state is one of FAILED,", id="no such state"),
+        pytest.param("quota-used-up,metric=NOPE", "metric is one of CPUS,", id="no such quota"),
+        pytest.param("app-elsewhere,location=mars", "location is one of asia-east1,", id="no such place"),
         pytest.param("app-busy,minutes=1", "has no option minutes; it has: seconds=90.0", id="no such option"),
         pytest.param("app-busy,seconds=soon", "seconds is a number such as 90.0", id="no such value"),
         pytest.param("app-busy,seconds=nan", "seconds is a number such as 90.0", id="no number at all"),

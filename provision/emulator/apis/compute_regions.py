@@ -73,7 +73,7 @@ GLOBAL_QUOTAS = {
     "SSL_CERTIFICATES": 10.0,
 }
 
-_REGION_QUOTAS = {
+REGION_QUOTAS = {
     "CPUS": 24.0,
     "DISKS_TOTAL_GB": 4096.0,
     "SSD_TOTAL_GB": 500.0,
@@ -155,7 +155,7 @@ def _region(call: Call, name: str) -> Json:
         "description": name,
         "status": "UP",
         "zones": [f"{prefix}/zones/{zone}" for zone in zones(name)],
-        "quotas": _quotas(call, _REGION_QUOTAS, _used_in(call, name)),
+        "quotas": _quotas(call, REGION_QUOTAS, _used_in(call, name)),
         "selfLink": f"{prefix}/regions/{name}",
         "supportsPzs": False,
     }
@@ -193,7 +193,7 @@ def _used(call: Call) -> dict[str, float]:
 def _used_in(call: Call, region: str) -> dict[str, float]:
     """What the instances of App Engine flexible take, which run in the region of the application."""
     app = call.world.table("appengine.apps").get(call.project_id)
-    used = dict.fromkeys(_REGION_QUOTAS, 0.0)
+    used = dict.fromkeys(REGION_QUOTAS, 0.0)
     if app is None or appengine_regions.region_of(app["locationId"]) != region:
         return used
     for _, version in call.world.table("appengine.versions").under(f"apps/{call.project_id}/"):

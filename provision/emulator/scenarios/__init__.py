@@ -8,7 +8,7 @@ survives a restart, is part of a snapshot, and is gone with a reset. See docs/re
 import difflib
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from fnmatch import fnmatchcase
@@ -89,6 +89,7 @@ class Scenario:
         number: Of the list of habits that it belongs to.
         source: The public page or issue that tells of it.
         options: What may be set, with defaults.
+        among: By option that may not be just anything, what it may be.
         begin: Puts its state into the world.
     """
 
@@ -96,6 +97,7 @@ class Scenario:
     number: int
     source: str
     options: Json
+    among: Mapping[str, Collection[str]]
     begin: Begin
     habits: list[tuple[str, Habit]] = field(default_factory=list)
     endings: dict[str, Ending] = field(default_factory=dict)
@@ -109,11 +111,13 @@ class Scenario:
 SCENARIOS: dict[str, Scenario] = {}
 
 
-def scenario(name: str, number: int, source: str, **options: Any) -> Callable[[Begin], Begin]:
+def scenario(
+    name: str, number: int, source: str, *, among: Mapping[str, Collection[str]] | None = None, **options: Any
+) -> Callable[[Begin], Begin]:
     """Register a scenario; the function is called when it is switched on, its docstring says what Google does."""
 
     def register(begin: Begin) -> Begin:
-        SCENARIOS[name] = Scenario(name, number, source, options, begin)
+        SCENARIOS[name] = Scenario(name, number, source, options, among or {}, begin)
         return begin
 
     return register
@@ -153,6 +157,9 @@ def switch_on(world: World, name: str, options: Json) -> None:
         has = ", ".join(f"{option}={default}" for option, default in known.options.items())
         raise Unknown(f"{name} has no option {', '.join(unknown)}; it has: {has or 'none'}")
     complete = known.options | {option: _as(known.options[option], said, option) for option, said in options.items()}
+    for option, meant in known.among.items():
+        if complete[option] not in meant:
+            raise Unknown(f"{option} is one of {', '.join(sorted(meant))}, not {complete[option]!r}")
     known.begin(world, complete)
     world.table(TABLE)[name] = {"options": complete, "since": world.timestamp(6)}
 

@@ -8,6 +8,7 @@ from provision.emulator.apis import appengine_apps as apps
 from provision.emulator.apis import appengine_services as services
 from provision.emulator.apis import appengine_versions as versions
 from provision.emulator.apis import logging
+from provision.emulator.apis.appengine_regions import LOCATIONS
 from provision.emulator.operations import OperationError
 from provision.emulator.scenarios import Answer, GoOn, Playing, ending, habit, scenario
 from provision.emulator.world import World
@@ -66,7 +67,13 @@ def busy(call: Call, playing: Playing, go_on: GoOn) -> Answer:
     return go_on()
 
 
-@scenario("app-elsewhere", 6, "https://docs.cloud.google.com/appengine/docs/standard/locations", location="us-central")
+@scenario(
+    "app-elsewhere",
+    6,
+    "https://docs.cloud.google.com/appengine/docs/standard/locations",
+    among={"location": LOCATIONS},
+    location="us-central",
+)
 def app_elsewhere(world: World, options: Json) -> None:
     """The project's one application lies in another region, for ever."""
     _make_application(world, options["location"])
@@ -76,6 +83,7 @@ def app_elsewhere(world: World, options: Json) -> None:
     "app-disabled",
     6,
     "https://docs.cloud.google.com/appengine/docs/admin-api/reference/rest/v1/apps",
+    among={"location": LOCATIONS},
     location="europe-west",
 )
 def app_disabled(world: World, options: Json) -> None:

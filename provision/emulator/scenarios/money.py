@@ -4,6 +4,7 @@ from typing import Any
 
 from provision.emulator import errors
 from provision.emulator.api import Call
+from provision.emulator.apis.compute_regions import REGION_QUOTAS
 from provision.emulator.scenarios import TABLE, Answer, GoOn, Playing, habit, scenario
 from provision.emulator.world import World
 
@@ -45,6 +46,7 @@ def no_more_projects(call: Call, playing: Playing, go_on: GoOn) -> Answer:
     "quota-used-up",
     13,
     "https://github.com/PolicyEngine/policyengine-api/issues/177",
+    among={"metric": REGION_QUOTAS},
     metric="CPUS",
     limit=24,
 )

@@ -119,6 +119,7 @@ def fails(world: World, operation: Json, playing: Playing) -> NotYet | None:
     "database-suspended",
     8,
     "https://docs.cloud.google.com/sql/docs/postgres/admin-api/rest/v1/instances",
+    among={"state": ("SUSPENDED", "FAILED", "MAINTENANCE", "REPAIRING")},
     state="SUSPENDED",
     reason="BILLING_ISSUE",
 )
