@@ -250,6 +250,8 @@ def hold(link: Link, proof: Proof) -> None:
     """
     try:
         link.ask(proof)
+    except KeyError as error:
+        raise Broken(f"the answer has no {error}, so it is not MLflow's") from error
     except Exception as error:
         refusal = refusal_of(error)
         if refusal is None:

@@ -197,6 +197,10 @@ BROKEN = [
         "The server answers, and its database does not: 200 Hello, world!", 0,
         id="somebody else than MLflow answers"),
     pytest.param(
+        lambda chain: chain.answers("/get-by-name", 200, '{"greeting": "hello"}'),
+        "The server answers, and its database does not: the answer has no 'experiment', so it is not MLflow's", 0,
+        id="somebody else than MLflow answers, in JSON"),
+    pytest.param(
         lambda chain: chain.answers("/runs/create", 400, '{"error_code": "BAD_REQUEST"}'),
         'MLflow and its database answer, and no run can be logged: 400 {"error_code": "BAD_REQUEST"}', 0,
         id="no run is taken"),
