@@ -54,7 +54,7 @@ def main(
         sys.exit(3)
     now = datetime.now(UTC)
     names = (socket.gethostname(), getpass.getuser())
-    scrubber = Scrubber(project or LOCAL, hidden=tuple(name for name in names if len(name) > 3))
+    scrubber = Scrubber(project or LOCAL, hidden=tuple(name for name in names if len(name) > 2))
     page = Transcript(path or Path(f"transcript-{now:%Y%m%dT%H%M}.md"), scrubber)
     place = ", with ".join(["the emulator", *scenario]) if local else "Google Cloud"
     page.begin(place, f"{now:%d %B %Y, %H:%M} UTC")

@@ -24,7 +24,7 @@ _NAMED = re.compile(
     (?P<before> \b (?: authorization | x-emulator-token | [\w-]*(?:password|passwd|secret|token|private_key|api_?key|signature)
         | sig | credential ) \\?["']? \s* [:=] \s* \\?["']? )
     (?: (?:bearer|basic) \s+ )?
-    (?P<value> [^\s"'&,;)\]}\\]{6,} )
+    (?P<value> (?<="|') [^"'\\]{6,} | [^\s"'&,;)\]}\\]{6,} )
     """
 )
 """A value whose name says that it is a secret."""
@@ -33,6 +33,7 @@ _HARMLESS = re.compile(r"SECRET$|projects/")
 
 _FACTS = (
     ("PERSON", re.compile(r"(?i)(?:[\w.+-]|%(?!40))+(?:@|%40)(?![\w.-]*gserviceaccount\.com)[\w.-]+\.[a-z]{2,}\b")),
+    ("PAYER", re.compile(r"\b[a-z][a-z0-9:.-]+(?= pays for your calls)")),
     ("DOMAIN", re.compile(r"(?<=domain:)[\w.-]+")),
     ("DOMAIN", re.compile(r"(?:(?<=domains of )|(?<=belong to )|(?<=: not of ))[\w-]+(?:\.[\w-]+)+")),  # as the check says it
     ("CUSTOMER", re.compile(r"\bC0[0-9a-z]{7}\b")),
@@ -86,7 +87,7 @@ class Scrubber:
 
     def _named(self, kind: str, value: str) -> str:
         """The name of a thing, the same each time; with a person goes the domain, wherever it is told."""
-        if re.fullmatch(rf"{kind}-\d+(@example\.com)?", value):
+        if value == self.project or re.fullmatch(rf"{kind}-\d+(@example\.com)?", value):
             return value
         if kind == "PERSON":
             value = value.replace("%40", "@").lower()
