@@ -8,14 +8,12 @@ nobody. What is *blocked* carries the error that `up` raises for it.
 import dataclasses
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 
+from provision.doctor import together
 from provision.doctor.facts import Facts
 from provision.doctor.telling import Finding, in_words, unchecked
 from provision.errors import ProvisionError, SeveralFailed
-
-TOGETHER = 16
-"""Checks that ask side by side."""
 
 LIMIT = 20.0
 """Seconds after which what is not answered counts as unchecked."""
@@ -53,17 +51,13 @@ def run(checks: Sequence[Check], facts: Facts, *, limit: float = LIMIT) -> list[
         What there is to say, in the order of the table; at least one finding of each check that is of interest.
     """
     ends = time.monotonic() + limit
-    pool = ThreadPoolExecutor(TOGETHER, thread_name_prefix="doctor")
-    try:
-        of_interest = [check for check in checks if not check.row or check.row in facts.plan.rows]
-        asked = [(check, pool.submit(_findings, check, facts)) for check in of_interest]
-        return [
-            dataclasses.replace(found, check=check.name)
-            for check, future in asked
-            for found in _answered(future, ends, limit)
-        ]
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)  # who still waits for an answer holds nobody up
+    of_interest = [check for check in checks if not check.row or check.row in facts.plan.rows]
+    asked = together.ask(lambda check: _findings(check, facts), of_interest)
+    return [
+        dataclasses.replace(found, check=check.name)
+        for check, answer in zip(of_interest, asked, strict=True)
+        for found in _answered(answer, ends, limit)
+    ]
 
 
 def overruled(findings: Iterable[Finding], names: Sequence[str]) -> list[Finding]:
@@ -101,8 +95,9 @@ def _overrulable(check: Check, finding: Finding) -> Finding:
     return dataclasses.replace(finding, todo=finding.error.hint)
 
 
-def _answered(future: Future[list[Finding]], ends: float, limit: float) -> list[Finding]:
+def _answered(answer: Future[list[Finding]], ends: float, limit: float) -> list[Finding]:
     try:
-        return future.result(timeout=max(0.0, ends - time.monotonic()))
+        return answer.result(timeout=max(0.0, ends - time.monotonic()))
     except TimeoutError:
+        answer.cancel()  # what was not asked by now need not be
         return [unchecked(f"There was no answer within {limit:g} seconds.")]

@@ -1,24 +1,21 @@
 """Names: whether something that is not ours is there under one that is to be used."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 from provision import compare, retry
+from provision.doctor import together
 from provision.doctor.facts import Facts
 from provision.doctor.telling import Finding, blocked, in_words, ok, unchecked
 from provision.errors import NotOurs
 from provision.plan import Row
 from provision.step import Body, Ref
 
-READERS = 8
-
 
 def free(facts: Facts) -> Iterator[Finding]:
     """Whether something that is not ours is there under a name that is to be used; see --adopt."""
     is_first = facts.ledger is None  # while that cannot be told, nobody knows what is ours
     ahead = [(row, ref, body) for row, ref, body in facts.ahead if ref and not facts.adopts(ref)]
-    with ThreadPoolExecutor(READERS, thread_name_prefix="names") as pool:
-        told = [found for found in pool.map(lambda item: _said(facts, *item), ahead) if found]
+    told = [found for answer in together.ask(lambda item: _said(facts, *item), ahead) if (found := answer.result())]
     if any(found.error for found in told) and is_first and facts.has_begun():
         yield unchecked("Another run has begun this deployment meanwhile; up looks again when it is its turn.")
         return

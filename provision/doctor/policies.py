@@ -5,10 +5,10 @@ A project that belongs to no organization has none
 """
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from provision import retry
+from provision.doctor import together
 from provision.doctor.facts import Facts
 from provision.doctor.telling import Finding, blocked, in_words, ok, unchecked, warning
 from provision.errors import PolicyForbids
@@ -36,8 +36,7 @@ def in_effect(facts: Facts) -> Iterator[Finding]:
         yield ok("The project belongs to no organization, so no policies are set for it.")
         return
     asked = LOOKS if facts.ahead else OF_MEMBERS  # what is there already is not forbidden afterwards
-    with ThreadPoolExecutor(len(asked), thread_name_prefix="policies") as pool:
-        told = list(pool.map(lambda constraint: _said(facts, constraint), asked))
+    told = [answer.result() for answer in together.ask(lambda constraint: _said(facts, constraint), asked)]
     found = [finding for findings, _ in told for finding in findings]
     silent: dict[str, list[str]] = {}
     for constraint, (_, why) in zip(asked, told, strict=True):

@@ -1,5 +1,10 @@
 """How checks are run: side by side, each thing asked once, never longer than their time, and never failing."""
 
+import contextlib
+import socket
+import subprocess
+import sys
+import textwrap
 import threading
 
 import pytest
@@ -40,6 +45,61 @@ def test_what_does_not_answer_is_unchecked_and_holds_nobody_up(patient):
 
     assert [(finding.check, finding.status.value) for finding in found] == [("slow", "unchecked"), ("quick", "ok")]
     assert found[0].why == "There was no answer within 0.1 seconds."
+
+
+@contextlib.contextmanager
+def somebody_who_never_finishes():
+    """A server that goes on answering a little to everybody, so that no time-out of a socket ever ends the wait."""
+    over = threading.Event()
+
+    def answer(connection):
+        with connection, contextlib.suppress(OSError):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nX-Still-At-It: ")
+            while not over.wait(0.2):
+                connection.sendall(b".")
+
+    def serve():
+        with contextlib.suppress(OSError):  # closed: it is over
+            while True:
+                threading.Thread(target=answer, args=listener.accept()[:1], daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            over.set()
+            listener.shutdown(socket.SHUT_RDWR)
+
+
+def test_who_never_answers_does_not_keep_the_process():
+    """It ends by itself once all is told, whatever its threads still wait for, those of a single check too."""
+    program = """
+        import sys
+        from google.oauth2.credentials import Credentials
+        from provision import doctor
+        from provision.bootstrap import Project
+        from provision.clock import SystemClock
+        from provision.config import Config
+        from provision.doctor.facts import Facts
+        from provision.doctor.table import CHECKS
+        from provision.gcp import Gcp
+        from steps import PLAN
+
+        gcp = Gcp("acme-ml-prod", Credentials("token"), sys.argv[1])
+        settings = Config.model_validate({"project": gcp.project, "access": {"users": ["ada@example.com"]}})
+        facts = Facts(gcp, settings, PLAN, SystemClock(), lambda find: None)
+        facts.once("project", lambda: Project(gcp.project, "123456789012", "organizations/1"))
+        print({found.check: found.why for found in doctor.run(CHECKS, facts, limit=3)})
+    """
+    with somebody_who_never_finishes() as address:
+        words = [sys.executable, "-c", textwrap.dedent(program), address]
+        ended = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
+
+    assert ended.returncode == 0, ended.stderr
+    assert "'names': 'There was no answer within 3 seconds.'" in ended.stdout
+    assert "'policies': 'There was no answer within 3 seconds.'" in ended.stdout
+    assert ended.stderr == ""
 
 
 def test_what_several_checks_want_to_know_is_asked_once(patient):
