@@ -22,7 +22,7 @@ from provision.errors import (
 from provision.gcp import TIMEOUT
 from provision.plan import Plan, Row
 from provision.refusals import refusal_of
-from provision.step import Body, Change, Create, Delete, Owner, Ref
+from provision.step import Body, Change, Create, Delete, Operation, Owner, Ref
 from state.ledger import Deed, Record
 
 MARK_LOST = (
@@ -72,8 +72,7 @@ class Convergence:
                 raise
             raise renewal.Gone(ref) from error
         except BeyondRepair as error:
-            # The ledger may be an older one: that it never worked is Google's to say, too.
-            if not (row.has_ids and error.never_was and self._never_was(ref)):
+            if not row.is_stillborn(error, self.deeds.known(ref)):
                 raise
             raise renewal.Stillborn(ref) from error
         except OperationFailed as error:
@@ -175,9 +174,8 @@ class Convergence:
         return bool(self._differences(row, _readable(row, record.pending.after), live, {}))
 
     def _never_was(self, ref: Ref) -> bool:
-        """Whether we were about to make it, and nobody was ever told that it is there."""
         record = self.deeds.known(ref)
-        return record is not None and record.done is None and not record.adopted
+        return record is not None and record.never_was
 
     def _perhaps_applied(self, row: Row, ref: Ref) -> Body:
         """What was applied, and what a run that died may have applied: else nobody would take that back.
@@ -239,8 +237,14 @@ class Convergence:
         if live is None:
             return self._create(row, ref, body, outcome)
         deed = deeds.deed("update", ref, before=compare.managed(live, body), after=body)
+
+        def update() -> Operation | None:
+            if row.trouble is not None:
+                row.trouble(deeds.gcp, ref, live)
+            return row.step.update(deeds.gcp, ref, body, changes)
+
         try:
-            return deeds.make(deed, row, ref, lambda: row.step.update(deeds.gcp, ref, body, changes), outcome)
+            return deeds.make(deed, row, ref, update, outcome)
         except CannotChangeInPlace as error:
             if not outcome:
                 raise

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from provision.config import Config
 from provision.deployment import Deployment
+from provision.errors import BeyondRepair
 from provision.gcp import Gcp
-from provision.step import Body, Contents, Create, Delete, Owner, Ref, Step, Told
+from provision.step import Body, Contents, Create, Delete, Owner, Ref, Step, Told, Trouble
 from state.ledger import Ledger, Record
 
 
@@ -32,6 +33,7 @@ class Row:
         refused: The verb to go on with when the step's own delete goes on failing in a way that asks for it.
         elsewhere: The verb to go on with when the step's own create is not possible where it would be done.
         told: Tells what to add to the error of an operation that failed.
+        trouble: Tells what is wrong with it before it is updated; raises BeyondRepair when no update would help.
         kept: Tells, when it is applied, why `down` must keep it; None when it need not.
         foresees: Raises what would stop it later on, before anything is made.
     """
@@ -49,6 +51,7 @@ class Row:
     refused: Delete | None = None
     elsewhere: Create | None = None
     told: Told | None = None
+    trouble: Trouble | None = None
     kept: Callable[[Deployment], str | None] | None = None
     final: str | None = None
     lies_in: str | None = None
@@ -79,6 +82,13 @@ class Row:
         """Whether what is there is somebody else's: without our mark, and never taken over."""
         return self.step.owner(live, deployment_id) is Owner.FOREIGN and not (record and record.adopted)
 
+    def is_stillborn(self, error: BeyondRepair, record: Record | None) -> bool:
+        """Whether what is beyond repair never came to be, so that another one takes its place.
+
+        The ledger may be an older one: that it never worked is Google's to say, too.
+        """
+        return self.has_ids and error.never_was and record is not None and record.never_was
+
     def obsolete(self, ledger: Ledger, declared: Collection[Ref]) -> list[Record]:
         """What the next `up` takes away: recorded, ours, not declared any more, and not among the newest to be kept."""
         recorded = [record for record in ledger.records.values() if record.step == self.name]
@@ -101,6 +111,7 @@ def row(
     refused: Delete | None = None,
     elsewhere: Create | None = None,
     told: Told | None = None,
+    trouble: Trouble | None = None,
     kept: Callable[[Deployment], str | None] | None = None,
     final: str | None = None,
     lies_in: Step | None = None,
@@ -123,6 +134,7 @@ def row(
         refused=refused,
         elsewhere=elsewhere,
         told=told,
+        trouble=trouble,
         kept=kept,
         final=final,
         lies_in=_name(within) if within else None,

@@ -122,6 +122,9 @@ Create = Callable[[Gcp, Ref, Body], Operation | None]
 Told = Callable[[Gcp, Ref, Operation], str]
 """What there is to tell of an operation on what ref names that failed."""
 
+Trouble = Callable[[Gcp, Ref, Body], str]
+"""What is wrong with what ref names, from what is live, and an update mends; empty when nothing is."""
+
 Delete = Callable[[Gcp, Ref, Body, Body], Operation | None]
 """A deleting verb: of what ref names, from what is live and what was applied."""
 

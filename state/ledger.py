@@ -102,6 +102,11 @@ class Record(Entry):
     pending: Deed | None = None
     done: Deed | None = None
 
+    @property
+    def never_was(self) -> bool:
+        """Whether we were about to make it, and nobody was ever told that it is there."""
+        return self.done is None and not self.adopted
+
 
 class Rollback(Entry):
     """The way back that was begun last: under way until a run has arrived, and then what tells where that has led.

@@ -49,7 +49,7 @@ PLAN = Plan((
     row(peering,           peering_range, project_roles, at_least=("reservedPeeringRanges",), settles=60,
         refused=peering.delete_refused),
 
-    row(sql_instance,      peering, at_least=("settings.dataDiskSizeGb",), once=True,
+    row(sql_instance,      peering, at_least=("settings.dataDiskSizeGb",), once=True, trouble=sql_instance.trouble,
         final="what it held is only in its final backup, and Google keeps its name for a week"),
     row(sql_database,      sql_instance, dies_with=sql_instance,
         final="what it held would be in no backup; the instance leaves one"),

@@ -20,6 +20,7 @@ FIXED = {"region", "settings.ipConfiguration.privateNetwork", "settings.ipConfig
 """What Google lets nobody change on an instance."""
 
 RUNS = "RUNNABLE"
+SUSPENDED = "SUSPENDED"
 BEING_MADE = "PENDING_CREATE"
 FAILED = "FAILED"
 COMES_BACK = {"MAINTENANCE", "REPAIRING", "ONLINE_MAINTENANCE"}
@@ -60,6 +61,7 @@ def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:
         "dataDiskSizeGb": str(database.disk_gb),
         "storageAutoResize": True,
         "deletionProtectionEnabled": database.deletion_protection,
+        "activationPolicy": "ALWAYS",
         "backupConfiguration": {
             "enabled": True,
             "pointInTimeRecoveryEnabled": True,
@@ -95,16 +97,30 @@ def create(gcp: Gcp, ref: Ref, body: Body) -> Operation | None:
 
 def update(gcp: Gcp, ref: Ref, body: Body, changes: Sequence[Change]) -> Operation | None:
     """Patch what differs; some of it restarts the database. One that is still being made is waited for."""
-    state = next((change.live for change in changes if change.path == ("state",)), RUNS)
-    if state == BEING_MADE:
+    if any(change.path == ("state",) for change in changes):
         return _under_way(gcp, ref)
-    if state != RUNS:
-        hint = f"Look into it in the console; python -m provision up --replace {ref} makes another one."
-        never_was = state == FAILED and _making_failed(gcp, ref)
-        raise BeyondRepair(f"The database instance {ref} is {state}.", hint=hint, never_was=never_was)
     if any(".".join(change.path) in FIXED for change in changes):
         immutable(gcp, ref, body, changes)
     return _patch(gcp, ref, _names.nested(changes))
+
+
+def trouble(gcp: Gcp, ref: Ref, live: Body) -> str:
+    """Whether the database runs, is on its way there, or was stopped by its owner.
+
+    https://docs.cloud.google.com/sql/docs/postgres/admin-api/rest/v1/instances#SqlInstanceState: one that was stopped
+    is RUNNABLE all the same.
+
+    Raises:
+        BeyondRepair: It is suspended, has failed, or is being deleted.
+    """
+    state = live["state"]
+    if state not in {RUNS, BEING_MADE}:
+        suspended = state.startswith(SUSPENDED)
+        first = "See to what Google has suspended it for" if suspended else "Look into it in the console"
+        hint = f"{first}; python -m provision up --replace {ref} makes another one, which is empty."
+        never_was = state == FAILED and _making_failed(gcp, ref)
+        raise BeyondRepair(f"The database instance {ref} is {state}.", hint=hint, never_was=never_was)
+    return "it is stopped" if live["settings"].get("activationPolicy") == "NEVER" else ""
 
 
 def delete(gcp: Gcp, ref: Ref, live: Body, applied: Body) -> Operation | None:

@@ -42,6 +42,7 @@ def facts_of(
     gcp: "Gcp",
     *,
     adopts: "Callable[[Ref], bool]" = lambda ref: False,
+    replaces: "Collection[Ref]" = (),
     only: Collection[str] = (),
     ledger: "Ledger | None" = None,
 ) -> "Facts":
@@ -52,6 +53,7 @@ def facts_of(
         settings: The settings.
         gcp: The clients.
         adopts: The refs that may be taken over.
+        replaces: The refs of which others are to be made.
         only: The rows that are worked on; every row when empty.
         ledger: The ledger, if it is open already.
     """
@@ -69,7 +71,7 @@ def facts_of(
 
     rows = PLAN.with_needs(only) if only else set(PLAN.rows)
     plan = Plan(tuple(row for row in PLAN if row.name in rows))
-    return Facts(gcp, settings, plan, clock.SystemClock(), look_up, options.state, adopts)
+    return Facts(gcp, settings, plan, clock.SystemClock(), look_up, options.state, adopts, replaces)
 
 
 def examined(facts: "Facts", *, holding: "Store | None" = None) -> "list[Finding]":

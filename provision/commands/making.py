@@ -53,7 +53,7 @@ def up(
     def adopts(ref: str) -> bool:
         return ALL in adopt or ref in adopt
 
-    facts = checking.facts_of(options, settings, gcp, adopts=adopts, only=only)
+    facts = checking.facts_of(options, settings, gcp, adopts=adopts, replaces=replace, only=only)
     findings = checking.must_be_well(facts, despite)
     with checking.who_could_pay(facts):
         gcp, store = options.open(settings, make=True, gcp=gcp)
@@ -71,7 +71,9 @@ def up(
             if checking.leaves_questions(facts):  # of a new project little can be asked before its APIs are on
                 with checking.who_could_pay(facts):
                     engine.up(settings, only=("apis",))
-                facts = checking.facts_of(options, settings, gcp, adopts=adopts, only=only, ledger=engine.ledger)
+                facts = checking.facts_of(
+                    options, settings, gcp, adopts=adopts, replaces=replace, only=only, ledger=engine.ledger
+                )
                 checking.must_be_well(facts, despite, before=findings, holding=store)
             replacement.clear_the_way(engine, rows)
             engine.up(settings, only=only, adopts=adopts)

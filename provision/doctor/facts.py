@@ -2,7 +2,7 @@
 
 import dataclasses
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
 
@@ -45,6 +45,7 @@ class Facts:
         look_up: Reads the ledger, given who tells the project; None when there is none yet.
         state: Where the user says that the ledger is; None leaves it to the program.
         adopts: The refs that the user has said to take over.
+        replaces: The refs of which the user has said to make others.
     """
 
     gcp: Gcp
@@ -54,6 +55,7 @@ class Facts:
     look_up: Callable[[Callable[[], bootstrap.Project]], Ledger | None]
     state: str | None = None
     adopts: Callable[[Ref], bool] = lambda ref: False
+    replaces: Collection[Ref] = ()
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()

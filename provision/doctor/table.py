@@ -14,6 +14,7 @@ from provision.doctor import (
     rights,
     room,
     services,
+    states,
     who,
 )
 
@@ -35,6 +36,7 @@ CHECKS = (
     Check("network",        network.usable,         overrulable=False),
     Check("ranges",         ranges.free),
     Check("names",          names.free,             overrulable=False),
+    Check("states",         states.sound),
     Check("application",    application.fits,       overrulable=False, row="app"),
     Check("door",           door.opens,             row="door"),
 )  # fmt: skip

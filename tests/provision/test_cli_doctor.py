@@ -6,7 +6,7 @@ import re
 import pytest
 import requests
 
-from provision.emulator import iam, tokens
+from provision.emulator import iam, scenarios, tokens
 from tests.provision.conftest import PROJECT
 
 GRACE = "user:grace@example.com"
@@ -167,6 +167,27 @@ def test_what_somebody_may_not_do_is_told_with_lines_to_paste(folder, cloud):
     assert line in map(str.strip, folder.type("doctor", "--local", code=5).out.splitlines())
     assert line in map(str.strip, folder.type("up", "--local", code=5).err.splitlines())
     assert cloud.writes() == []
+
+
+def test_a_database_that_is_suspended(folder, cloud):
+    """The ledger is complete, and only the state tells: `up` stops before it begins, but for what it says to type."""
+    folder.type("up", "--local", *STATE)
+    with cloud.world.transaction():
+        scenarios.switch_on(cloud.world, "database-suspended", {})
+    cloud.writes()
+    found = {
+        line["check"]: line for line in folder.type("doctor", "--local", *STATE, "--json", code=5).json["findings"]
+    }
+    refused = folder.type("up", "--local", *STATE, code=5)
+    writes, (ref,) = cloud.writes(), cloud.world.table("sql.instances")
+    folder.type("up", "--local", *STATE, "--replace", ref)
+
+    assert found["states"]["error"] == "BeyondRepair"
+    assert [name for name, line in found.items() if line["status"] != "ok"] == ["states"]
+    assert refused.err.startswith(f"BeyondRepair: The database instance {ref} is SUSPENDED BILLING_ISSUE.")
+    assert f"python -m provision up --local --state ./ledger.json --replace {ref} makes another one" in refused.err
+    assert writes == []
+    assert list(cloud.world.table("sql.instances")) == [f"{ref}-2"]
 
 
 def test_a_part_of_the_table_needs_less(folder, cloud):

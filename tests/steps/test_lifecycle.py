@@ -197,6 +197,7 @@ DAMAGE = {
     "sql_instance, backups": patch_sql(
         {"backupConfiguration": {"enabled": False, "pointInTimeRecoveryEnabled": False}}
     ),
+    "sql_instance, stopped": patch_sql({"activationPolicy": "NEVER"}),
     "sql_instance, labels": patch_sql({"userLabels": {"deployment": "x"}}),
     "sql_database": drop_database,
     "sql_user": drop_user,

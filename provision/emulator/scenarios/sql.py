@@ -5,6 +5,7 @@ from typing import Any
 from provision.emulator import errors
 from provision.emulator.api import Call
 from provision.emulator.apis import sql_instances as instances
+from provision.emulator.apis import sql_machine as machine
 from provision.emulator.operations import NOT_YET, NotYet, OperationError
 from provision.emulator.scenarios import Answer, GoOn, Playing, ending, habit, scenario
 from provision.emulator.world import World
@@ -173,3 +174,4 @@ def grows(call: Call, playing: Playing, go_on: GoOn) -> Answer:
 def _put_in_state(world: World, path: str, state: str, **more: Any) -> None:
     table = world.table(instances.TABLE)
     table[path] = table[path] | {"state": state, **more}
+    machine.behind(world, table[path]).database_stop(path)  # nobody is let in

@@ -3,6 +3,7 @@
 import datetime as dt
 import os
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -17,7 +18,8 @@ from cryptography import x509
 from google.oauth2.credentials import Credentials
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from provision.emulator.machines.database import Database, max_connections
+from provision.emulator import scenarios
+from provision.emulator.machines.database import PORT, Database, max_connections
 from provision.emulator.machines.failure import MachineError
 from provision.emulator.machines.loop import LoopThread, listening
 from provision.emulator.machines.programs import Runner
@@ -318,6 +320,25 @@ def test_on_everybodys_address_it_takes_a_free_port_and_keeps_it(tmp_path: Path)
     kit.close()
 
     assert first == second != 5432
+
+
+def test_a_suspended_instance_lets_nobody_in(real: Running) -> None:
+    """Its PostgreSQL does not run any more, as little as that of one that its owner has stopped."""
+    gcp = Gcp(PROJECT, Credentials("owner"), real.url)
+    where = {"project": PROJECT, "instance": "ledgers"}
+    settings = {"tier": "db-f1-micro", "edition": "ENTERPRISE"}
+    body = {"name": "ledgers", "databaseVersion": "POSTGRES_18", "settings": settings}
+    gcp.sql.instances().insert(project=PROJECT, body=body).execute()
+    instance = until(lambda: _runnable(gcp.sql.instances().get(**where).execute()), seconds=60.0)
+    address = (instance["ipAddresses"][0]["ipAddress"], PORT)
+    socket.create_connection(address, 10).close()
+    with real.world.transaction():
+        scenarios.switch_on(real.world, "database-suspended", {})
+
+    assert gcp.sql.instances().get(**where).execute()["state"] == "SUSPENDED"
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address, 10)
+    gcp.close()
 
 
 def test_a_mysql_instance_is_seen_from_outside_only(real: Running) -> None:
