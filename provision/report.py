@@ -174,9 +174,13 @@ class Report:
                 for found in findings
             ]
         )
+        alike: dict[tuple[object, ...], list[telling.Finding]] = {}
         for found in findings:
+            alike.setdefault((found.status, found.why, found.todo, found.commands), []).append(found)
+        for found, *others in alike.values():
             colour, word = _VERDICTS[found.status]
-            self.say(f"[{colour}]{word:<9}[/]  [bold]{escape(found.check):<13}[/]  {escape(found.why)}")
+            same = f" The same goes for {', '.join(other.check for other in others)}." if others else ""
+            self.say(f"[{colour}]{word:<9}[/]  [bold]{escape(found.check):<13}[/]  {escape(found.why + same)}")
             for line in filter(None, (found.todo, *found.commands)):
                 self.say(f"{'':26}[dim]{escape(line)}[/]")
         counts = {word: sum(found.status is status for found in findings) for status, (_, word) in _VERDICTS.items()}

@@ -7,12 +7,12 @@ nobody. What is *blocked* carries the error that `up` raises for it.
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 
 from provision.doctor import together
 from provision.doctor.facts import Facts
-from provision.doctor.telling import Finding, in_words, unchecked
+from provision.doctor.telling import Finding, unasked, unchecked
 from provision.errors import ProvisionError, SeveralFailed
 
 LIMIT = 20.0
@@ -31,12 +31,14 @@ class Check:
         look: Tells what there is to say of it.
         overrulable: Whether `up` could get any further if the user knew better.
         row: The row of the table of steps without which it is of no interest; empty when it always is.
+        tells: The error that is this check's to tell: where it blocks, others that met it too need not repeat it.
     """
 
     name: str
     look: Callable[[Facts], Iterator[Finding]]
     overrulable: bool = True
     row: str = ""
+    tells: type[ProvisionError] | None = None
 
 
 def run(checks: Sequence[Check], facts: Facts, *, limit: float = LIMIT) -> list[Finding]:
@@ -53,11 +55,14 @@ def run(checks: Sequence[Check], facts: Facts, *, limit: float = LIMIT) -> list[
     ends = time.monotonic() + limit
     of_interest = [check for check in checks if not check.row or check.row in facts.plan.rows]
     asked = together.ask(lambda check: _findings(check, facts), of_interest)
-    return [
+    told = [
         dataclasses.replace(found, check=check.name)
         for check, answer in zip(of_interest, asked, strict=True)
         for found in _answered(answer, ends, limit)
     ]
+    blocked = {(found.check, type(found.error)) for found in told if found.error}
+    known = {check.tells: check.name for check in of_interest if check.tells and (check.name, check.tells) in blocked}
+    return list(dict.fromkeys(_referred(found, known) for found in told))
 
 
 def overruled(findings: Iterable[Finding], names: Sequence[str]) -> list[Finding]:
@@ -83,7 +88,7 @@ def _findings(check: Check, facts: Facts) -> list[Finding]:
     try:
         found = list(check.look(facts))
     except Exception as error:  # noqa: BLE001 - what cannot be asked is unchecked, whatever the reason
-        return [unchecked(in_words(error))]
+        return [unasked(error)]
     return [_overrulable(check, finding) for finding in found]
 
 
@@ -93,6 +98,13 @@ def _overrulable(check: Check, finding: Finding) -> Finding:
         return finding
     finding.error.hint += f" If you know better: python -m provision up --despite {check.name}"
     return dataclasses.replace(finding, todo=finding.error.hint)
+
+
+def _referred(finding: Finding, known: Mapping[type[ProvisionError], str]) -> Finding:
+    """A finding as it is, or, when its cause is known by what another check tells, that check's name for all words."""
+    if finding.cause is None or finding.cause not in known:
+        return finding
+    return dataclasses.replace(unchecked(f"Not checked until {known[finding.cause]} is well."), check=finding.check)
 
 
 def _answered(answer: Future[list[Finding]], ends: float, limit: float) -> list[Finding]:

@@ -7,7 +7,7 @@ It serves people of the project's own organization; a project without one needs 
 from collections.abc import Iterator
 
 from provision.doctor.facts import Facts
-from provision.doctor.telling import Finding, blocked, in_words, ok, unchecked, warning
+from provision.doctor.telling import Finding, blocked, ok, unasked, unchecked, warning
 from provision.errors import NeedsCustomClient
 
 BY_HAND = (
@@ -50,7 +50,7 @@ def _outsiders(facts: Facts, hint: str) -> Iterator[Finding]:
     try:
         found = facts.organization
     except Exception as error:  # noqa: BLE001 - what is known without it is told
-        yield unchecked(f"Whether all who may sign in belong to the organization: {in_words(error)}", hint)
+        yield unasked(error, hint, about="Whether all who may sign in belong to the organization")
         return
     domain = str((found or {}).get("displayName", ""))
     outside = [member for member in members if member.partition(":")[2].rpartition("@")[2] != domain]

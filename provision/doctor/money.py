@@ -6,7 +6,7 @@ https://docs.cloud.google.com/billing/docs/how-to/verify-billing-enabled
 from collections.abc import Iterator
 
 from provision.doctor.facts import Facts
-from provision.doctor.telling import Finding, blocked, in_words, ok, unchecked
+from provision.doctor.telling import Finding, blocked, ok, unasked
 from provision.errors import NoBilling
 
 LINK = "billing.resourceAssociations.create"
@@ -27,7 +27,7 @@ def paid(facts: Facts) -> Iterator[Finding]:
         if usable := _linkable(facts):
             account, hint = usable[0].removeprefix("billingAccounts/"), "Type this."
     except Exception as error:  # noqa: BLE001 - what is known without it is told
-        yield unchecked(f"Which billing accounts you may use: {in_words(error)}")
+        yield unasked(error, about="Which billing accounts you may use")
         hint = "Type this, with an account that gcloud billing accounts list tells."
     missing = NoBilling(f"Project {project} {has}.", hint=hint)
     missing.commands = (f"gcloud billing projects link {project} --billing-account={account}",)

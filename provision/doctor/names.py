@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from provision import compare, retry
 from provision.doctor import together
 from provision.doctor.facts import Facts
-from provision.doctor.telling import Finding, blocked, in_words, ok, unchecked
+from provision.doctor.telling import Finding, blocked, ok, unasked, unchecked
 from provision.errors import NotOurs
 from provision.plan import Row
 from provision.step import Body, Ref
@@ -30,7 +30,7 @@ def _said(facts: Facts, row: Row, ref: Ref, body: Body) -> Finding | None:
     try:
         live = row.step.read(facts.gcp, ref)
     except Exception as error:  # noqa: BLE001 - the other names are told
-        return None if retry.absent(error) or retry.is_off_here(error) else unchecked(f"{ref}: {in_words(error)}")
+        return None if retry.absent(error) or retry.is_off_here(error) else unasked(error, about=ref)
     if live is None or not row.is_strangers(live, facts.planned_in.records.get(ref), facts.deployment.id):
         return None
     found = compare.differences(body, live, {}, at_least=row.at_least, write_only=row.write_only)

@@ -5,14 +5,13 @@ A project that belongs to no organization has none
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
-from provision import retry
 from provision.doctor import together
 from provision.doctor.facts import Facts
-from provision.doctor.telling import Finding, blocked, in_words, ok, unchecked, warning
-from provision.errors import PolicyForbids
-from provision.refusals import refusal_of
+from provision.doctor.telling import Finding, blocked, ok, unasked, unchecked, warning
+from provision.errors import PermissionDenied, PolicyForbids
 
 Rules = list[dict[str, Any]]
 
@@ -38,27 +37,29 @@ def in_effect(facts: Facts) -> Iterator[Finding]:
     asked = LOOKS if facts.ahead else OF_MEMBERS  # what is there already is not forbidden afterwards
     told = [answer.result() for answer in together.ask(lambda constraint: _said(facts, constraint), asked)]
     found = [finding for findings, _ in told for finding in findings]
-    silent: dict[str, list[str]] = {}
-    for constraint, (_, why) in zip(asked, told, strict=True):
-        if why:
-            silent.setdefault(why, []).append(constraint)
-    found += [unchecked(f"{', '.join(constraints)}: {why}") for why, constraints in silent.items()]
+    silent: dict[Finding, list[str]] = {}
+    for constraint, (_, reason) in zip(asked, told, strict=True):
+        if reason is not None:
+            silent.setdefault(reason, []).append(constraint)
+    found += [replace(reason, why=f"{', '.join(named)}: {reason.why}") for reason, named in silent.items()]
     yield from found or [ok("None is in the way.")]
 
 
-def _said(facts: Facts, constraint: str) -> tuple[list[Finding], str]:
-    """What one constraint means for us; or why it cannot be asked."""
+def _said(facts: Facts, constraint: str) -> tuple[list[Finding], Finding | None]:
+    """What one constraint means for us; or that it cannot be asked."""
     name = f"projects/{facts.project.number}/policies/{constraint}"
     try:
         policy = facts.gcp.orgpolicy.projects().policies().getEffectivePolicy(name=name).execute()
         # What holds under a condition only, on tags, holds for nothing of ours: it carries no tags.
         rules = [rule for rule in policy.get("spec", {}).get("rules", []) if not rule.get("condition")]
-        return list(LOOKS[constraint](facts, constraint, rules)), ""
+        return list(LOOKS[constraint](facts, constraint, rules)), None
     except Exception as error:  # noqa: BLE001 - the others are told
-        refusal = refusal_of(error)
-        if refusal is not None and refusal.status == 403 and not retry.is_off(error):
-            return [], "you may not read them (orgpolicy.policy.get, which roles/orgpolicy.policyViewer gives)."
-        return [], in_words(error)
+        reason = unasked(error)
+        if reason.cause is PermissionDenied:
+            reason = unchecked(
+                "you may not read them (orgpolicy.policy.get, which roles/orgpolicy.policyViewer gives)."
+            )
+        return [], reason
 
 
 def _no_harm(facts: Facts, constraint: str, rules: Rules) -> Iterator[Finding]:

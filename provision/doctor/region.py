@@ -7,7 +7,7 @@ https://cloud.google.com/build/docs/locations#restricted_regions_for_some_projec
 from collections.abc import Callable, Iterator
 
 from provision.doctor.facts import Facts
-from provision.doctor.telling import Finding, blocked, in_words, ok, unchecked, warning
+from provision.doctor.telling import Finding, blocked, ok, unasked, unchecked, warning
 from provision.errors import BadConfig
 
 BUILDS_EVERYWHERE = (
@@ -35,7 +35,7 @@ def _said(what: str, ask: Callable[[], Finding]) -> Iterator[Finding]:
     try:
         yield ask()
     except Exception as error:  # noqa: BLE001 - what the others say is told
-        yield unchecked(f"{what}: {in_words(error)}")
+        yield unasked(error, about=what)
 
 
 def _app_engine(facts: Facts) -> Finding:

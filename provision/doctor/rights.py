@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator
 from provision import bootstrap
 from provision.doctor import roles
 from provision.doctor.facts import Facts
-from provision.doctor.telling import Finding, blocked, in_words, ok, unchecked
+from provision.doctor.telling import Finding, blocked, ok, unasked, unchecked
 from provision.errors import PermissionDenied
 from provision.refusals import refusal_of
 
@@ -47,7 +47,7 @@ def held(facts: Facts) -> Iterator[Finding]:
             missing -= by_bucket & _held_on_buckets(facts)
         except Exception as error:  # noqa: BLE001 - the others are known
             missing -= by_bucket
-            yield unchecked(f"Whether you may use buckets ({', '.join(sorted(by_bucket))}): {in_words(error)}")
+            yield unasked(error, about=f"Whether you may use buckets ({', '.join(sorted(by_bucket))})")
     if odd:
         yield unchecked(f"Google does not tell at the project: {', '.join(sorted(odd))}.")
     if missing:

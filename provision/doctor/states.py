@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from provision.doctor import together
 from provision.doctor.facts import Facts
-from provision.doctor.telling import Finding, blocked, in_words, ok, unchecked, warning
+from provision.doctor.telling import Finding, blocked, ok, unasked, warning
 from provision.errors import BeyondRepair
 from provision.plan import Row
 from provision.step import Trouble
@@ -39,5 +39,5 @@ def _said(facts: Facts, row: Row, trouble: Trouble, record: Record) -> Finding |
             return warning(f"{error} It never came to be, so up makes another one.")
         return blocked(error)
     except Exception as error:  # noqa: BLE001 - what the others say is told
-        return unchecked(f"{ref}: {in_words(error)}")
+        return unasked(error, about=ref)
     return warning(f"{ref}: {wrong}, and up mends that.") if wrong else None

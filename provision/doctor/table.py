@@ -1,5 +1,6 @@
 """THE TABLE of what is looked at before anything is changed; read downwards, which is also how it is told."""
 
+from provision import errors
 from provision.doctor import (
     Check,
     application,
@@ -21,12 +22,12 @@ from provision.doctor import (
 # Overrulable is what may be wrong here while `up` could go on; of interest is what hangs on a row only with that row.
 CHECKS = (
     #     name              asks
-    Check("credentials",    who.known,              overrulable=False),
-    Check("quota-project",  who.pays),
-    Check("project",        project.usable,         overrulable=False),
+    Check("credentials",    who.known,              overrulable=False, tells=errors.NotSignedIn),
+    Check("quota-project",  who.pays,               tells=errors.QuotaProjectMissing),
+    Check("project",        project.usable,         overrulable=False, tells=errors.ProjectNotUsable),
     Check("organization",   project.organization,   overrulable=False),
     Check("ledger",         project.ledger,         overrulable=False),
-    Check("billing",        money.paid),
+    Check("billing",        money.paid,             tells=errors.NoBilling),
     Check("apis",           services.switched_on,   overrulable=False),
     Check("permissions",    rights.held),
     Check("ledger-bucket",  rights.at_the_ledger),

@@ -5,7 +5,7 @@ import enum
 import re
 
 from provision import retry
-from provision.errors import ProvisionError
+from provision.errors import NotSignedIn, ProvisionError
 from provision.refusals import refusal_of
 
 
@@ -28,6 +28,7 @@ class Finding:
         todo: What the user can do about it.
         error: What `up` raises for it, when it is blocked.
         check: The check that tells it.
+        cause: What kept it from being asked, as the error that `up` would end with, when it is unchecked for one.
     """
 
     status: Status
@@ -35,6 +36,7 @@ class Finding:
     todo: str = ""
     error: ProvisionError | None = None
     check: str = ""
+    cause: type[ProvisionError] | None = None
 
     @property
     def commands(self) -> tuple[str, ...]:
@@ -70,6 +72,21 @@ def blocked(error: ProvisionError) -> Finding:
 def unchecked(why: str, todo: str = "") -> Finding:
     """Nobody could tell."""
     return Finding(Status.UNCHECKED, why, todo)
+
+
+def unasked(error: Exception, todo: str = "", *, about: str = "") -> Finding:
+    """Nobody could tell, because of an error; about what, where it is not all that the check is about."""
+    why = f"{about}: {in_words(error)}" if about else in_words(error)
+    return Finding(Status.UNCHECKED, why, todo, cause=_kind_of(error))
+
+
+def _kind_of(error: Exception) -> type[ProvisionError] | None:
+    import google.auth.exceptions
+
+    if isinstance(error, google.auth.exceptions.DefaultCredentialsError):
+        return NotSignedIn
+    told = retry.explained(error, "")
+    return type(told) if isinstance(told, ProvisionError) else None
 
 
 def in_words(error: Exception) -> str:

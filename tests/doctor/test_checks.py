@@ -102,7 +102,8 @@ def test_a_project_that_is_not_there(patient):
 
     assert type(found["project"].error).__name__ == "ProjectNotUsable"
     assert found["organization"].status.value == "unchecked"
-    assert "does not exist, or you may not see it" in found["organization"].why
+    assert "does not exist, or you may not see it" in found["project"].why
+    assert found["organization"].why == "Not checked until project is well."
 
 
 def test_a_project_that_is_being_deleted(patient):

@@ -11,8 +11,8 @@ import pytest
 
 from provision import doctor
 from provision.doctor import Check
-from provision.doctor.telling import blocked, ok, unchecked
-from provision.errors import BadConfig, NoBilling, SeveralFailed, WrongRegion
+from provision.doctor.telling import blocked, ok, unasked, unchecked
+from provision.errors import ApiDisabled, BadConfig, NoBilling, SeveralFailed, WrongRegion
 
 
 def saying(*findings):
@@ -119,6 +119,45 @@ def test_what_several_checks_want_to_know_is_asked_once(patient):
 
     assert [finding.status.value for finding in found] == ["unchecked", "unchecked"]
     assert asked == [1]
+
+
+def failing(error):
+    """A check that meets this."""
+
+    def look(facts):
+        raise error
+        yield
+
+    return look
+
+
+def test_what_one_check_tells_is_not_repeated_by_those_that_met_it(patient):
+    """They name it, each once; what was met for another reason keeps its words."""
+    parts = saying(*(unasked(NoBilling(f"{part} wants billing"), about=part) for part in ("disks", "machines")))
+    checks = [
+        Check("money", saying(blocked(NoBilling("nobody pays"))), tells=NoBilling),
+        Check("quotas", parts),
+        Check("names", failing(NoBilling("billing is off"))),
+        Check("app", failing(ApiDisabled("it is off"))),
+    ]
+    found = doctor.run(checks, patient.facts())
+
+    assert [(finding.check, finding.why) for finding in found] == [
+        ("money", "nobody pays"),
+        ("quotas", "Not checked until money is well."),
+        ("names", "Not checked until money is well."),
+        ("app", "it is off"),
+    ]
+
+
+def test_what_is_nobodys_to_tell_keeps_its_words(patient):
+    """Nobody pays, and the check that would say so could not ask."""
+    checks = [
+        Check("money", saying(unchecked("who knows")), tells=NoBilling),
+        Check("names", failing(NoBilling("billing is off"))),
+    ]
+
+    assert [finding.why for finding in doctor.run(checks, patient.facts())] == ["who knows", "billing is off"]
 
 
 def test_the_one_thing_that_blocks_is_the_error(patient):

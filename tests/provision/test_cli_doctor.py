@@ -61,6 +61,18 @@ def test_everything_that_stands_in_the_way_is_told_at_once(folder, cloud):
     assert "3 blocked." in told.out
 
 
+def test_what_has_one_cause_is_told_once(folder, cloud):
+    """Nobody pays, so next to nothing can be asked: the cause by its own check, the others in one line."""
+    without_billing(cloud)
+    told = folder.type("doctor", "--local", code=5).out
+    unchecked = [line for line in told.splitlines() if line.startswith("unchecked")]
+
+    assert unchecked == [
+        "unchecked  quotas         Not checked until billing is well. The same goes for region, names, application."
+    ]
+    assert "requires billing to be enabled" not in told
+
+
 def test_as_json(folder, cloud):
     """One object: what, how it is, why, what to do, and which error `up` would end with."""
     without_billing(cloud)
