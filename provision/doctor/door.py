@@ -11,7 +11,7 @@ from provision.doctor.telling import Finding, blocked, ok, unasked, unchecked, w
 from provision.errors import NeedsCustomClient
 
 BY_HAND = (
-    "Make an OAuth client by hand: in the console of {project}, Google Auth Platform, fill in Branding, choose the"
+    "make an OAuth client by hand: in the console of {project}, Google Auth Platform, fill in Branding, choose the"
     " audience External, and make a client of the type Web application with the redirect URI"
     " https://iap.googleapis.com/v1/oauth/clientIds/CLIENT_ID:handleRedirect (its own id in place of CLIENT_ID). Then"
     " set door.client_id and door.client_secret_file in provision.toml; docs/how-to/let-outsiders-in.md tells more."
@@ -24,24 +24,25 @@ def opens(facts: Facts) -> Iterator[Finding]:
         yield ok("You bring your own OAuth client, which lets in whomever its audience allows.")
         return
     parent = facts.project.parent
-    hint = BY_HAND.format(project=facts.settings.project)
+    by_hand = BY_HAND.format(project=facts.settings.project)
     if parent is None:
         yield unchecked(
-            "Whether the project belongs to an organization is not told while Resource Manager is off.", hint
+            "Whether the project belongs to an organization is not told while Resource Manager is off.",
+            f"If it belongs to none, {by_hand}",
         )
     elif not parent:
         yield blocked(
             NeedsCustomClient(
                 f"Project {facts.settings.project} belongs to no organization, and Google's own OAuth client"
                 " serves people of the project's organization only.",
-                hint=hint,
+                hint=by_hand[0].upper() + by_hand[1:],
             )
         )
     else:
-        yield from _outsiders(facts, hint)
+        yield from _outsiders(facts, f"If somebody does not belong to it, {by_hand}")
 
 
-def _outsiders(facts: Facts, hint: str) -> Iterator[Finding]:
+def _outsiders(facts: Facts, todo: str) -> Iterator[Finding]:
     """Who is named and does not belong to the organization, as far as addresses tell."""
     members = facts.deployment.members
     if not members:
@@ -50,7 +51,7 @@ def _outsiders(facts: Facts, hint: str) -> Iterator[Finding]:
     try:
         found = facts.organization
     except Exception as error:  # noqa: BLE001 - what is known without it is told
-        yield unasked(error, hint, about="Whether all who may sign in belong to the organization")
+        yield unasked(error, todo, about="Whether all who may sign in belong to the organization")
         return
     domain = str((found or {}).get("displayName", ""))
     outside = [member for member in members if member.partition(":")[2].rpartition("@")[2] != domain]
@@ -58,7 +59,7 @@ def _outsiders(facts: Facts, hint: str) -> Iterator[Finding]:
         yield warning(
             f"{', '.join(outside)}: not of {domain}, and Google's own OAuth client lets in people of the project's"
             " organization only; another domain of the same organization is fine.",
-            hint,
+            todo,
         )
     else:
         yield ok(f"All who may sign in belong to {domain}, so Google's own OAuth client will do.")

@@ -255,6 +255,15 @@ def test_a_door_without_an_organization(patient):
     assert "door.client_secret_file" in found.todo
 
 
+def test_a_door_while_nobody_tells_of_an_organization(patient):
+    """Resource Manager is off in a new project: what to do is said for the case that there is none."""
+    patient.cloud.empty(services=["serviceusage"])
+    found = next(finding for finding in patient.examined() if finding.check == "door")
+
+    assert found.status.value == "unchecked"
+    assert found.todo.startswith("If it belongs to none, make an OAuth client by hand: ")
+
+
 def test_a_door_with_an_oauth_client_of_ones_own(patient, tmp_path):
     """It lets in whom it likes."""
     patient.cloud.empty(parent=None)
@@ -276,10 +285,11 @@ def test_a_door_with_an_oauth_client_of_ones_own(patient, tmp_path):
 def test_a_door_for_people_of_another_organization(patient, access, names):
     """They are named; it may be another domain of the same organization, so nobody is stopped."""
     patient.settings |= {"access": access}
-    ((status, why),) = patient.told("door")
+    found = next(finding for finding in patient.examined() if finding.check == "door")
 
-    assert status == "warning"
-    assert why.startswith(f"{names}: not of example.com")
+    assert found.status.value == "warning"
+    assert found.why.startswith(f"{names}: not of example.com")
+    assert found.todo.startswith("If somebody does not belong to it, make an OAuth client by hand: ")
 
 
 def test_who_may_not_look_at_the_organization(patient):
