@@ -136,7 +136,10 @@ class PolicyForbids(ProvisionError):
     """A policy of the organization does not allow what the settings ask for."""
 
     exit_code = 5
-    hint = "Change the setting that Google names, or let an administrator of the organization allow it for the project."
+    hint = (
+        "Change the setting that is named, or ask an administrator of the organization (roles/orgpolicy.policyAdmin)"
+        " for an exception for the project."
+    )
 
 
 class NamesTheDeleted(ProvisionError):

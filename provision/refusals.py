@@ -51,6 +51,19 @@ class Refusal:
     violations: tuple[Violation, ...] = ()
     ended: str = ""
 
+    @property
+    def constraint(self) -> str:
+        """The organization's constraint that it names, as ``gcp.resourceLocations``; empty when it names none.
+
+        Old answers name none of one, but say it in a sentence of its own
+        (https://docs.cloud.google.com/resource-manager/docs/organization-policy/restricting-domains).
+        """
+        types = [violation.type for violation in self.violations]
+        named = re.search(r"constraints?/([a-zA-Z.]*[a-zA-Z])", " ".join([*types, self.message]))
+        if named:
+            return named[1]
+        return "iam.allowedPolicyMemberDomains" if "permitted customer" in self.message else ""
+
     def __str__(self) -> str:
         if self.ended:
             return self.message

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import tenacity
 
-from provision import errors
+from provision import constraints, errors
 from provision.circumstances import Circumstances
 from provision.refusals import Refusal, refusal_of
 
@@ -253,7 +253,8 @@ def explained(error: Exception, what: str, circumstances: Circumstances | None =
         return error
     if kind is errors.ApiDisabled and (circumstances or Circumstances()).is_foreign(refusal):
         kind = errors.QuotaProjectMissing
-    return kind(f"{what}: {refusal}")
+    hint = constraints.advice(refusal.constraint) if kind is errors.PolicyForbids else ""
+    return kind(f"{what}: {refusal}", hint=hint)
 
 
 def _reason(refusal: Refusal) -> str:

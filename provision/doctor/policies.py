@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+from provision.constraints import advice
 from provision.doctor import together
 from provision.doctor.facts import Facts
 from provision.doctor.telling import Finding, blocked, ok, unasked, unchecked, warning
@@ -78,14 +79,18 @@ def _not_documented(facts: Facts, constraint: str, rules: Rules) -> Iterator[Fin
 def _accounts(facts: Facts, constraint: str, rules: Rules) -> Iterator[Finding]:
     if _restricts(rules) and facts.makes("service_accounts", "app"):
         yield blocked(
-            PolicyForbids(f"{constraint} is in effect, so the accounts of server, builder and client cannot be made.")
+            PolicyForbids(
+                f"{constraint} is in effect, so the accounts of server, builder and client cannot be made.",
+                hint=advice(constraint),
+            )
         )
 
 
 def _services(facts: Facts, constraint: str, rules: Rules) -> Iterator[Finding]:
     names = {f"{service}.googleapis.com" for service in facts.services}
     if lost := sorted(name for name in names if not _allows(rules, [name])):
-        yield blocked(PolicyForbids(f"{constraint} does not let the project use {', '.join(lost)}."))
+        why = f"{constraint} does not let the project use {', '.join(lost)}."
+        yield blocked(PolicyForbids(why, hint=advice(constraint)))
 
 
 def _locations(facts: Facts, constraint: str, rules: Rules) -> Iterator[Finding]:
@@ -99,7 +104,7 @@ def _locations(facts: Facts, constraint: str, rules: Rules) -> Iterator[Finding]
         yield unchecked(f"{constraint} allows {', '.join(open_ones)}; whether {region} is in there cannot be asked.")
         return
     allowed = f"only {', '.join(values)}" if values else "other places only"
-    yield blocked(PolicyForbids(f"{constraint} allows {allowed}, and region = {region!r}."))
+    yield blocked(PolicyForbids(f"{constraint} allows {allowed}, and region = {region!r}.", hint=advice(constraint)))
 
 
 def _is_elsewhere(value: str, continent: str) -> bool:

@@ -59,6 +59,19 @@ def test_accounts_that_may_not_be_made(patient):
 
     assert type(found.error).__name__ == "PolicyForbids"
     assert "accounts of server, builder and client" in found.why
+    assert found.todo.startswith(
+        "No setting of provision.toml keeps clear of it: ask an administrator of the organization"
+    )
+    assert "an exception from iam.disableServiceAccountCreation for the project." in found.todo
+
+
+def test_a_region_that_is_forbidden_is_a_setting(patient):
+    """The setting is said, and whom to ask for what if it is to stay."""
+    forbid(patient, "gcp.resourceLocations", values={"allowedValues": ["in:us-locations"]})
+    found = next(finding for finding in patient.examined() if finding.check == "policies")
+
+    assert found.todo.startswith("Set region in provision.toml to one that it allows, or ask an administrator of the ")
+    assert "an exception from gcp.resourceLocations for the project." in found.todo
 
 
 @pytest.mark.parametrize(

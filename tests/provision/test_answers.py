@@ -290,3 +290,21 @@ def test_a_grant_on_an_account_explains_answers_about_that_account_only():
 
     assert [lately.explain("grant", acting), lately.explain("grant", writing)] == [True, False]
     assert not ahead.explain("grant", acting)
+
+
+@pytest.mark.parametrize(
+    ("message", "constraint"),
+    [
+        pytest.param(LOCATION, "gcp.resourceLocations", id="in the sentence"),
+        pytest.param("'us' violates constraint 'constraints/gcp.resourceLocations'.", "gcp.resourceLocations", id="quoted"),
+        pytest.param("users do not belong to a permitted customer.", "iam.allowedPolicyMemberDomains", id="in other words"),
+    ],
+)  # fmt: skip
+def test_a_constraint_is_told_with_what_to_do_about_it(message, constraint):
+    """The setting that keeps clear of it, and what the administrator is to be asked for."""
+    body = platform(400, "FAILED_PRECONDITION", message)
+    told = retry.explained(HttpError(httplib2.Response({"status": 400}), json.dumps(body).encode()), "creating")
+
+    assert isinstance(told, errors.PolicyForbids)
+    assert " in provision.toml" in told.hint
+    assert f"for an exception from {constraint} for the project." in told.hint

@@ -78,9 +78,12 @@ def test_14_a_secret_that_was_there_before_us(rehearsal):
 def test_14_resources_may_not_lie_in_our_region(rehearsal):
     """It is said at once, by the constraint, and nothing is made."""
     rehearsal.plays("locations-restricted", region="us-central1")
-    with pytest.raises(PolicyForbids, match=r"'europe-west1' violates constraint 'constraints/gcp\.resourceLocations'"):
+    with pytest.raises(
+        PolicyForbids, match=r"'europe-west1' violates constraint 'constraints/gcp\.resourceLocations'"
+    ) as told:
         rehearsal.up()
 
+    assert told.value.hint.startswith("Set region in provision.toml to one that it allows, or ask an administrator")
     assert rehearsal.waited() < 3
     assert rehearsal.made() == {"serviceusage.services.enable"}
 
@@ -101,8 +104,10 @@ def test_14_resources_may_lie_in_our_region_no_more(rehearsal, calm):
 def test_14_accounts_are_forbidden(rehearsal, calm):
     """We cannot do without; it is said which constraint that is."""
     rehearsal.plays("accounts-forbidden")
-    with pytest.raises(PolicyForbids, match=r"not allowed on this project\. \[constraints/iam\.disableService"):
+    with pytest.raises(PolicyForbids, match=r"not allowed on this project\. \[constraints/iam\.disableService") as told:
         rehearsal.up()
 
+    assert told.value.hint.startswith("No setting of provision.toml keeps clear of it: ask an administrator")
+    assert "an exception from iam.disableServiceAccountCreation for the project" in told.value.hint
     assert rehearsal.waited() < calm + 3
     assert rehearsal.called("iam.projects.serviceAccounts.create") == [400]

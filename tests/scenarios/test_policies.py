@@ -44,6 +44,8 @@ def test_14_the_organization_lets_nobody_else_in(rehearsal):
         rehearsal.up()
 
     assert {type(error) for error in told.value.errors} == {PolicyForbids}
+    assert "out of access in provision.toml, or ask an administrator of the organization" in told.value.hint
+    assert "an exception from iam.allowedPolicyMemberDomains for the project" in told.value.hint
 
 
 def test_05_what_we_grant_works_only_minutes_later(rehearsal, calm):
