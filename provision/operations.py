@@ -13,6 +13,15 @@ from provision.step import Operation
 
 Answer = dict[str, Any]
 
+STEP_FAILED = {"USER_BUILD_STEP", "FAILURE"}
+"""Ends of a build that are the fault of what is built, and not of Google or of a right that is missing
+(https://cloud.google.com/build/docs/api/reference/rest/v1/projects.builds#failuretype)."""
+
+OF_A_STEP = (
+    "The same build would fail again. Mend what the last lines of its log name, in server/ or where that is downloaded"
+    " from; the whole log is at the address above. Then run the same command again."
+)
+
 
 def started(service: str, answer: Answer) -> Operation | None:
     """Name the operation that an answer began.
@@ -101,7 +110,8 @@ def _raise_if_failed(service: str, answer: Answer) -> None:
         why = failure.get("detail") or build.get("statusDetail") or ""
         words = f"the build ended with {build['status']}{': ' + why if why else ''}"
         told = f"{words}; its log: {build.get('logUrl', 'none')}"
-        raise OperationFailed(told, code=failure.get("type") or build["status"], service=service)
+        code = failure.get("type") or build["status"]
+        raise OperationFailed(told, code=code, service=service, hint=OF_A_STEP if code in STEP_FAILED else "")
     if error and error.get("errors"):  # Compute and Cloud SQL: a list of words and sentences
         first = error["errors"][0]
         kind = StillInUse if first.get("code") == "RESOURCE_IN_USE_BY_ANOTHER_RESOURCE" else OperationFailed

@@ -53,6 +53,7 @@ def test_17_a_step_of_the_build_fails(rehearsal, calm):
     assert "the build ended with FAILURE: build step 0" in words
     assert "Step #0: ERROR: No matching distribution found for mlflow==99" in words
     assert "starting build" not in words
+    assert told.value.hint.startswith("The same build would fail again. Mend what the last lines of its log name")
     assert spent < calm + 3
     assert rehearsal.called(BUILDING) == [200, 200]
     assert rehearsal.bare_retries() == []
@@ -73,8 +74,9 @@ def test_17_a_build_fails_inside_of_google(rehearsal, calm):
 def test_17_builds_fail_inside_of_google_again_and_again(rehearsal, calm):
     """Twice is enough."""
     rehearsal.plays("build-internal-error", times=1000)
-    with pytest.raises(OperationFailed, match="the build ended with INTERNAL_ERROR"):
+    with pytest.raises(OperationFailed, match="the build ended with INTERNAL_ERROR") as told:
         rehearsal.up()
 
+    assert told.value.hint.startswith("Run the same command again")
     assert rehearsal.called(BUILDING) == [200, 200]
     assert rehearsal.waited() < calm + 5
