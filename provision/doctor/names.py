@@ -6,7 +6,7 @@ from provision import compare, retry
 from provision.doctor import together
 from provision.doctor.facts import Facts
 from provision.doctor.telling import Finding, blocked, ok, unasked, unchecked
-from provision.errors import NotOurs
+from provision.errors import ApiDisabled, NotOurs
 from provision.plan import Row
 from provision.step import Body, Ref
 
@@ -19,7 +19,10 @@ def free(facts: Facts) -> Iterator[Finding]:
     if any(found.error for found in told) and is_first and facts.has_begun():
         yield unchecked("Another run has begun this deployment meanwhile; up looks again when it is its turn.")
         return
-    yield from told
+    off = [found for found in told if found.cause is ApiDisabled]
+    yield from (found for found in told if found not in off)
+    if off:
+        yield unchecked(f"Whether {len(off)} of {len(ahead)} names are free, since APIs are off that up switches on.")
     if not is_first and facts.makes("sql_instance"):
         yield unchecked("Whether Google keeps the name of a deleted database cannot be asked; up then takes another.")
     if not told:
@@ -30,7 +33,7 @@ def _said(facts: Facts, row: Row, ref: Ref, body: Body) -> Finding | None:
     try:
         live = row.step.read(facts.gcp, ref)
     except Exception as error:  # noqa: BLE001 - the other names are told
-        return None if retry.absent(error) or retry.is_off_here(error) else unasked(error, about=ref)
+        return None if retry.absent(error) else unasked(error, about=ref)
     if live is None or not row.is_strangers(live, facts.planned_in.records.get(ref), facts.deployment.id):
         return None
     found = compare.differences(body, live, {}, at_least=row.at_least, write_only=row.write_only)

@@ -1,5 +1,7 @@
 """Policies of the organization, quotas, names and addresses: whether what is to be made can be made where it is wanted."""
 
+import re
+
 import pytest
 
 from provision import session
@@ -232,6 +234,15 @@ def test_what_a_run_that_died_has_begun_takes_no_more(patient):
 
 
 # Names
+
+
+def test_names_that_cannot_be_asked_are_not_called_free(patient):
+    """In a new project most APIs are off: nothing is there by them yet, and nobody can tell."""
+    patient.cloud.empty(services=["cloudresourcemanager", "serviceusage", "compute"])
+    ((status, why),) = patient.told("names")
+
+    assert status == "unchecked"
+    assert re.fullmatch(r"Whether \d+ of \d+ names are free, since APIs are off that up switches on\.", why)
 
 
 def test_a_strangers_thing_under_one_of_our_names(patient):
