@@ -1,6 +1,7 @@
 """Secret Manager through its own client: numbers, etags, states, checksums, and who may read."""
 
 import base64
+from datetime import timedelta
 from typing import Any
 
 import google_crc32c
@@ -215,6 +216,22 @@ def test_a_secret_with_a_time_to_live_goes_by_itself(emulator: Emulator, client:
 
     assert made.expire_time is not None
     assert [s.name.rpartition("/")[2] for s in client.list_secrets(parent=PARENT)] == ["password"]
+
+
+@pytest.mark.source("https://cloud.google.com/secret-manager/docs/creating-and-managing-expiring-secrets")
+def test_a_secret_is_there_until_it_expires(emulator: Emulator, client: Client) -> None:
+    """By the time that was set last. One that is past, which Google refuses, ends nothing: it is of another day."""
+    now = emulator.world.clock.now()
+    automatic = {"replication": {"automatic": {}}}
+    for name, when in (("soon", now + timedelta(hours=1)), ("later", now + timedelta(hours=1)), ("old", now)):
+        client.create_secret(parent=PARENT, secret_id=name, secret=automatic | {"expire_time": when})
+    body = {"name": f"{PARENT}/secrets/later", "expire_time": now + timedelta(days=1)}
+    client.update_secret(secret=body, update_mask={"paths": ["expire_time"]})
+
+    httpx.post(f"{emulator.url}/emulator/clock", json={"advance": 3_601})
+
+    names = {s.name.rpartition("/")[2] for s in client.list_secrets(parent=PARENT)}
+    assert names == {"password", "later", "old"}
 
 
 def test_a_deleted_secret_takes_its_versions_along(client: Client) -> None:
