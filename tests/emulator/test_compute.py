@@ -1,5 +1,6 @@
 """VPC networks, subnets, addresses and firewall rules, through the discovery client."""
 
+import ipaddress
 import json
 import uuid
 from typing import Any
@@ -316,3 +317,108 @@ def test_regional_addresses_live_in_subnets(compute):
     with pytest.raises(HttpError) as caught:
         compute.subnetworks().delete(subnetwork="sub", **scope).execute()
     assert reason_of(caught) == "resourceInUseByAnotherResource"
+
+
+@pytest.mark.source("https://docs.cloud.google.com/vpc/docs/about-accessing-google-apis-endpoints")
+def test_an_address_for_private_service_connect_is_one_address_of_a_network(compute):
+    """It has no length; ranges reserved later keep out of its way."""
+    make_network(compute)
+    make_range(compute, "endpoint", purpose="PRIVATE_SERVICE_CONNECT", address="10.0.0.5")
+    make_range(compute, "range")
+
+    endpoint, peering = (
+        compute.globalAddresses().get(project=PROJECT, address=name).execute() for name in ("endpoint", "range")
+    )
+
+    assert (endpoint["address"], endpoint["purpose"]) == ("10.0.0.5", "PRIVATE_SERVICE_CONNECT")
+    assert "prefixLength" not in endpoint
+    assert peering["address"] == "10.1.0.0"
+    assert [r["destRange"] for r in compute.routes().list(project=PROJECT).execute()["items"]] == ["0.0.0.0/0"]
+
+
+@pytest.mark.source("https://docs.cloud.google.com/compute/docs/reference/rest/v1/globalAddresses")
+def test_an_external_address_is_of_the_version_that_is_asked_for(compute):
+    """And says which, when it was asked."""
+    for name, body in {"six": {"ipVersion": "IPV6"}, "four": {"ipVersion": "IPV4"}, "any": {}}.items():
+        done(compute, compute.globalAddresses().insert(project=PROJECT, body={"name": name} | body).execute())
+
+    rows = compute.globalAddresses().list(project=PROJECT).execute()["items"]
+
+    versions = {row["name"]: (row.get("ipVersion"), ipaddress.ip_address(row["address"]).version) for row in rows}
+    assert versions == {"six": ("IPV6", 6), "four": ("IPV4", 4), "any": (None, 4)}
+
+
+@pytest.mark.source("https://docs.cloud.google.com/compute/docs/reference/rest/v1/addresses")
+def test_an_interconnect_has_a_range_in_a_region(compute):
+    """With purpose IPSEC_INTERCONNECT, in a network and in no subnet."""
+    make_network(compute)
+    body = {"name": "vpn", "addressType": "INTERNAL", "purpose": "IPSEC_INTERCONNECT", "prefixLength": 29}
+    body |= {"network": "global/networks/vpc"}
+    done(compute, compute.addresses().insert(project=PROJECT, region="europe-west1", body=body).execute())
+
+    row = compute.addresses().get(project=PROJECT, region="europe-west1", address="vpn").execute()
+
+    assert (row["prefixLength"], row["network"]) == (29, f"{LINK}projects/{PROJECT}/global/networks/vpc")
+    assert "subnetwork" not in row
+
+
+@pytest.mark.source("https://docs.cloud.google.com/compute/docs/reference/rest/v1/subnetworks")
+def test_a_subnet_that_logs_its_flows_says_how(compute):
+    """What is left out is dense, half of the packets, without metadata; a patch changes what it names."""
+    make_network(compute)
+    make_subnet(compute, logConfig={"enable": True})
+    where = {"project": PROJECT, "region": "europe-west1", "subnetwork": "sub"}
+    first = compute.subnetworks().get(**where).execute()
+
+    body = {"fingerprint": first["fingerprint"], "logConfig": {"enable": True, "flowSampling": 0.7}}
+    done(compute, compute.subnetworks().patch(body=body, **where).execute())
+    log = {"enable": True, "aggregationInterval": "INTERVAL_5_SEC", "metadata": "EXCLUDE_ALL_METADATA"}
+
+    assert (first["logConfig"], first["enableFlowLogs"]) == (log | {"flowSampling": 0.5}, True)
+    assert compute.subnetworks().get(**where).execute()["logConfig"] == log | {"flowSampling": 0.7}
+
+
+@pytest.mark.source("https://docs.cloud.google.com/load-balancing/docs/proxy-only-subnets")
+@pytest.mark.parametrize("purpose", ["REGIONAL_MANAGED_PROXY", "GLOBAL_MANAGED_PROXY"])
+def test_a_subnet_for_proxies_has_a_role_and_a_state_and_no_logs(compute, purpose):
+    """Neither has it a stack type: no machine of one's own is ever in it."""
+    make_network(compute)
+    make_subnet(compute, purpose=purpose, role="ACTIVE")
+
+    row = compute.subnetworks().get(project=PROJECT, region="europe-west1", subnetwork="sub").execute()
+
+    assert (row["purpose"], row["role"], row["state"]) == (purpose, "ACTIVE", "READY")
+    assert row.keys().isdisjoint({"logConfig", "enableFlowLogs", "stackType"})
+
+
+@pytest.mark.source("https://docs.cloud.google.com/vpc/docs/subnets#ipv6-ranges")
+def test_a_subnet_with_both_stacks_has_a_range_of_ipv6(compute):
+    """Of the network's own when it is internal, of Google's when it is external; without an own one it is refused."""
+    make_network(compute, "plain")
+    make_network(compute, enableUlaInternalIpv6=True)
+    make_subnet(compute, "inside", "10.1.0.0/24", stackType="IPV4_IPV6", ipv6AccessType="INTERNAL")
+    make_subnet(compute, "outside", "10.2.0.0/24", stackType="IPV4_IPV6", ipv6AccessType="EXTERNAL")
+    with pytest.raises(HttpError) as caught:
+        make_subnet(compute, "no", network="global/networks/plain", stackType="IPV4_IPV6", ipv6AccessType="INTERNAL")
+
+    ula = compute.networks().get(project=PROJECT, network="vpc").execute()["internalIpv6Range"]
+    rows = compute.subnetworks().list(project=PROJECT, region="europe-west1").execute()["items"]
+    ranges = {row["name"]: row.get("internalIpv6Prefix") or row["externalIpv6Prefix"] for row in rows}
+
+    assert reason_of(caught) == "invalid"
+    assert ipaddress.IPv6Network(ranges["inside"]).subnet_of(ipaddress.IPv6Network(ula))
+    assert ranges["outside"].startswith("2600:1900:4000:")
+    assert ranges["outside"].endswith("/64")
+
+
+@pytest.mark.source("https://docs.cloud.google.com/firewall/docs/using-firewall-rules-logging")
+def test_a_rule_that_logs_includes_metadata_unless_told_otherwise(compute):
+    """As the console and gcloud say too."""
+    make_network(compute)
+    body = {"name": "rule", "network": "global/networks/vpc", "allowed": [{"IPProtocol": "tcp"}]}
+    body |= {"logConfig": {"enable": True}}
+    done(compute, compute.firewalls().insert(project=PROJECT, body=body).execute())
+
+    log = compute.firewalls().get(project=PROJECT, firewall="rule").execute()["logConfig"]
+
+    assert log == {"enable": True, "metadata": "INCLUDE_ALL_METADATA"}

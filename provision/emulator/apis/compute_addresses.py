@@ -17,38 +17,46 @@ from provision.emulator.world import World
 TABLE = "compute.addresses"
 _Kind = TypeVar("_Kind")
 _POOL = ipaddress.IPv4Network("10.0.0.0/8")
+_OUTSIDE = ipaddress.IPv4Network("34.8.0.0/16")
+_OUTSIDE_6 = ipaddress.IPv6Network("2600:1901:0:1::/64")
+_RANGES = ("VPC_PEERING", "IPSEC_INTERCONNECT")
+_IN_NETWORK = (*_RANGES, "PRIVATE_SERVICE_CONNECT")
+"""Purposes of what is reserved in a network, not in a subnet: ranges, and single addresses."""
 
 
 @method("compute.globalAddresses.insert", permission="compute.globalAddresses.create")
 @resources.once
 def insert_global(call: Call) -> Json:
-    """Reserve an external address, or with purpose VPC_PEERING a range of a network. Labels are not taken here."""
+    """Reserve an external address, a range of a network, or an address of it. Labels are not taken here."""
     path, row = resources.created(call, "global/addresses", "address", call.body)
     row |= _common(call) | {"networkTier": "PREMIUM"}
     if row["addressType"] == "INTERNAL":
-        row |= _range(call)
+        row |= _in_network(call)
     else:
-        row["address"] = call.body.get("address") or _external(call.world)
+        row["address"] = call.body.get("address") or _external(call)
     return _reserve(call, path, row)
 
 
 @method("compute.addresses.insert", permission="compute.addresses.create")
 @resources.once
 def insert_regional(call: Call) -> Json:
-    """Reserve one address of a region, external or in a subnet."""
+    """Reserve an address of a region, external or in a subnet, or a range of a network for an interconnect."""
     region = call.params["region"]
     if region not in regions.AUTO_RANGES:
         raise resources.invalid("region", region, "Unknown region.")
     path, row = resources.created(call, f"regions/{region}/addresses", "address", call.body)
     row |= _common(call) | {"networkTier": call.body.get("networkTier") or "PREMIUM"}
     row["region"] = f"{resources.LINK}projects/{call.project_id}/regions/{region}"
-    if row["addressType"] == "INTERNAL":
+    row |= {key: call.body[key] for key in ("ipv6EndpointType",) if call.body.get(key)}
+    if call.body.get("purpose") in _RANGES:
+        row |= _in_network(call)
+    elif row["addressType"] == "INTERNAL":
         where = call.body.get("subnetwork") or f"regions/{region}/subnetworks/default"
         subnet = resources.found(call.world, subnetworks.TABLE, resources.path_of(call, where))
         row |= {"purpose": call.body.get("purpose") or "GCE_ENDPOINT", "subnetwork": subnet["selfLink"]}
         row["address"] = call.body.get("address") or _free_in(call.world, subnet)
     else:
-        row["address"] = call.body.get("address") or _external(call.world)
+        row["address"] = call.body.get("address") or _external(call)
     return _reserve(call, path, row)
 
 
@@ -119,6 +127,7 @@ def _common(call: Call) -> Json:
         "addressType": call.body.get("addressType") or "EXTERNAL",
         "status": "RESERVED",
         "labelFingerprint": resources.fingerprint({}),
+        **{key: call.body[key] for key in ("ipVersion",) if call.body.get(key)},
     }
 
 
@@ -127,17 +136,20 @@ def _reserve(call: Call, path: str, row: Json) -> Json:
     return resources.begin(call, path, row, "insert")
 
 
-def _range(call: Call) -> Json:
-    """The fields of a range for private services access, free in its network."""
-    body = call.body
-    if body.get("purpose") != "VPC_PEERING":
-        why = "Global internal addresses need the purpose VPC_PEERING."
-        raise resources.invalid("resource.purpose", body.get("purpose") or "", why)
+def _in_network(call: Call) -> Json:
+    """The fields of a range, or with purpose PRIVATE_SERVICE_CONNECT of one address, that is free in its network.
+
+    https://docs.cloud.google.com/compute/docs/reference/rest/v1/globalAddresses (purpose)
+    """
+    body, purpose = call.body, call.body.get("purpose")
+    if purpose not in _IN_NETWORK:
+        why = f"Addresses in a network need one of the purposes {', '.join(_IN_NETWORK)}."
+        raise resources.invalid("resource.purpose", purpose or "", why)
     network = resources.path_of(call, body.get("network") or "global/networks/default")
     resources.found(call.world, "compute.networks", network)
     resources.require_ready(call.world, network)
-    length = int(body.get("prefixLength") or 0)
-    if not 8 <= length <= 30:
+    length = int(body.get("prefixLength") or 0) if purpose in _RANGES else 32
+    if purpose in _RANGES and not 8 <= length <= 30:
         raise resources.invalid("resource.prefixLength", length, "Must be between 8 and 30.")
     taken = subnetworks.ranges_of(call.world, network) + _reserved_in(call.world, network)
     if body.get("address"):
@@ -148,12 +160,8 @@ def _range(call: Call) -> Json:
     else:
         free = (one for one in _POOL.subnets(new_prefix=length) if not any(one.overlaps(held) for held in taken))
         wanted = _first(free, "resource.prefixLength", length)
-    return {
-        "address": str(wanted.network_address),
-        "prefixLength": length,
-        "purpose": "VPC_PEERING",
-        "network": resources.LINK + network,
-    }
+    row = {"address": str(wanted.network_address), "purpose": purpose, "network": resources.LINK + network}
+    return row | ({"prefixLength": length} if purpose in _RANGES else {})
 
 
 def _parsed(address: str, length: int) -> ipaddress.IPv4Network:
@@ -165,12 +173,12 @@ def _parsed(address: str, length: int) -> ipaddress.IPv4Network:
 
 def _reserved_in(world: World, network: str) -> list[ipaddress.IPv4Network]:
     rows = [row for row in world.table(TABLE).values() if row.get("network") == resources.LINK + network]
-    return [_parsed(row["address"], row["prefixLength"]) for row in rows]
+    return [_parsed(row["address"], row.get("prefixLength", 32)) for row in rows]
 
 
-def _external(world: World) -> str:
-    taken = {row["address"] for row in world.table(TABLE).values()}
-    pool = ipaddress.IPv4Network("34.8.0.0/16").hosts()
+def _external(call: Call) -> str:
+    taken = {row["address"] for row in call.world.table(TABLE).values()}
+    pool = (_OUTSIDE_6 if call.body.get("ipVersion") == "IPV6" else _OUTSIDE).hosts()
     return str(_first((host for host in pool if str(host) not in taken), "resource.address", ""))
 
 

@@ -95,7 +95,7 @@ def _rule(body: Json) -> Json:
         "direction": body.get("direction") or "INGRESS",
         "priority": body.get("priority", 1000),
         "disabled": bool(body.get("disabled")),
-        "logConfig": body.get("logConfig") or {"enable": False},
+        "logConfig": _log(body.get("logConfig") or {}),
     }
     rule |= {key: body[key] for key in (*_SENT, *_ALSO_SENT) if body.get(key)}
     sources = ("sourceRanges", "sourceTags", "sourceServiceAccounts")
@@ -104,3 +104,11 @@ def _rule(body: Json) -> Json:
     if rule["direction"] == "EGRESS" and "destinationRanges" not in rule:
         rule["destinationRanges"] = ["0.0.0.0/0"]
     return rule
+
+
+def _log(sent: Json) -> Json:
+    """Whether connections are logged, and if so with metadata unless the rule says otherwise.
+
+    https://docs.cloud.google.com/firewall/docs/firewall-rules-logging
+    """
+    return ({"metadata": "INCLUDE_ALL_METADATA"} if sent.get("enable") else {}) | {"enable": False} | sent

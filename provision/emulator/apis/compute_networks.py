@@ -35,7 +35,8 @@ def insert(call: Call) -> Json:
     if len(call.world.table(TABLE).under(f"projects/{call.project_id}/")) >= limit:
         message = f"Quota 'NETWORKS' exceeded.  Limit: {limit} globally."
         raise errors.permission_denied(message, reason="quotaExceeded")
-    row |= {key: body[key] for key in ("description", "mtu", "enableUlaInternalIpv6") if body.get(key)}
+    row |= {key: body[key] for key in ("description", "mtu") if body.get(key)}
+    row |= _private_ipv6(call, body)
     row["selfLinkWithId"] = f"{resources.LINK}projects/{call.project_id}/global/networks/{row['id']}"
     row["routingConfig"] = {"routingMode": "REGIONAL", "bgpBestPathSelectionMode": "LEGACY"} | (
         body.get("routingConfig") or {}
@@ -82,9 +83,10 @@ def patch(call: Call) -> Json:
     changeable = {"routingConfig", "mtu", "networkFirewallPolicyEnforcementOrder", "enableUlaInternalIpv6"}
     for field, value in call.body.items():
         if field in changeable:
-            row[field] = row[field] | value if isinstance(value, dict) else value
+            row[field] = row.get(field, {}) | value if isinstance(value, dict) else value
         elif value != row.get(field):
             raise resources.invalid(f"resource.{field}", value, "Field cannot be changed.")
+    row |= _private_ipv6(call, row)
     call.world.table(TABLE)[path] = row
     return resources.begin(call, path, row, "compute.networks.patch")
 
@@ -157,6 +159,17 @@ def drop_peering(world: World, path: str, row: Json, name: str) -> None:
     left = [peering for peering in row.get("peerings", []) if peering["name"] != name]
     row = {key: value for key, value in row.items() if key != "peerings"}
     world.table(TABLE)[path] = row | ({"peerings": left} if left else {})
+
+
+def _private_ipv6(call: Call, wanted: Json) -> Json:
+    """The range of unique local addresses, fd20::/20, of a network that is to have one; nothing for the others.
+
+    https://docs.cloud.google.com/compute/docs/reference/rest/v1/networks (internalIpv6Range)
+    """
+    if not wanted.get("enableUlaInternalIpv6"):
+        return {}
+    chosen = wanted.get("internalIpv6Range") or resources.ipv6(f"fd20{call.world.hex(8)}", 48)
+    return {"enableUlaInternalIpv6": True, "internalIpv6Range": chosen}
 
 
 def _shown(world: World, row: Json) -> Json:

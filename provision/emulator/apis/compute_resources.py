@@ -42,6 +42,12 @@ def fixed_id(name: str) -> str:
     return str(1000 + int.from_bytes(hashlib.sha256(name.encode()).digest()[:2]))
 
 
+def ipv6(digits: str, length: int) -> str:
+    """A range of IPv6 as Compute Engine writes it, fd20:ab3:8d7:0:0:0:0:0/48, of its first hexadecimal digits."""
+    padded = digits.ljust(32, "0")
+    return ":".join(f"{int(padded[i : i + 4], 16):x}" for i in range(0, 32, 4)) + f"/{length}"
+
+
 def path_of(call: Call, value: str) -> str:
     """A resource's path, projects/p/global/networks/n, of any spelling of its link: full, partial, or with a number."""
     path = re.sub(r"^https?://[^/]+/compute/[a-z0-9]+/", "", value.strip()).lstrip("/")

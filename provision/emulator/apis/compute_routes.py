@@ -40,7 +40,7 @@ def _routes(call: Call) -> list[Json]:
             rows += [
                 _route(call, network, f"{row['address']}/{row['prefixLength']}", 0, hop)
                 for _, row in call.world.table("compute.addresses").under(f"projects/{call.project_id}/global/")
-                if row.get("network") == network["selfLink"]
+                if row.get("network") == network["selfLink"] and "prefixLength" in row
             ]
     return rows
 

@@ -14,6 +14,9 @@ from provision.emulator.world import World
 
 TABLE = "compute.subnetworks"
 _AUTOMATIC = ipaddress.ip_network("10.128.0.0/9")
+_PROXIES = ("REGIONAL_MANAGED_PROXY", "GLOBAL_MANAGED_PROXY", "INTERNAL_HTTPS_LOAD_BALANCER")
+"""Purposes of subnets for load balancers: they have a state, and no flow logs."""
+_DUAL = ("stackType", "ipv6AccessType")
 
 
 def of_network(world: World, network: str) -> list[tuple[str, Json]]:
@@ -47,6 +50,7 @@ def insert(call: Call) -> Json:
             raise resources.invalid(field, value, why)
         _require_free(call.world, network_path, field, value)
     row |= _described(call.project_id, region, network["selfLink"], body)
+    row |= _ipv6(call, network, row)
     row["fingerprint"] = resources.fingerprint([row["id"], row["ipCidrRange"]])
     call.world.table(TABLE)[path] = row
     return resources.begin(call, path, row, "insert")
@@ -76,11 +80,25 @@ def patch(call: Call) -> Json:
     changed = {key: value for key, value in call.body.items() if key != "fingerprint"}
     message = "Supplied fingerprint does not match current metadata fingerprint."
     resources.require_fingerprint(call.body.get("fingerprint"), row["fingerprint"], message, "resource.fingerprint")
-    changeable = {"description", "privateIpGoogleAccess", "privateIpv6GoogleAccess", "logConfig", "secondaryIpRanges"}
+    changeable = {
+        "description",
+        "privateIpGoogleAccess",
+        "privateIpv6GoogleAccess",
+        "secondaryIpRanges",
+        "role",
+        *_DUAL,
+    }
+    changeable |= {"logConfig", "enableFlowLogs", "allowSubnetCidrRoutesOverlap"}
     for field, value in changed.items():
         if field not in changeable and value != row.get(field):
             raise resources.invalid(f"resource.{field}", value, "Field cannot be changed.")
-    return _save(call, path, row | changed, "compute.subnetworks.patch")
+    if "logConfig" in changed or "enableFlowLogs" in changed:
+        changed["logConfig"] = _log(changed, row.get("logConfig", {}))
+    row |= changed
+    row |= _ipv6(
+        call, resources.found(call.world, "compute.networks", row["network"].removeprefix(resources.LINK)), row
+    )
+    return _save(call, path, row, "compute.subnetworks.patch")
 
 
 @method("compute.subnetworks.setPrivateIpGoogleAccess", permission="compute.subnetworks.setPrivateIpGoogleAccess")
@@ -173,15 +191,48 @@ def _described(project: str, region: str, network: str, body: Json) -> Json:
         "purpose": purpose,
         "region": f"{resources.LINK}projects/{project}/regions/{region}",
     }
-    row |= {key: body[key] for key in ("description", "role", "secondaryIpRanges") if body.get(key)}
+    sent = ("description", "role", "secondaryIpRanges", "reservedInternalRange", "ipv6AccessType", "externalIpv6Prefix")
+    row |= {key: body[key] for key in sent if body.get(key)}
     if purpose == "PRIVATE":
         row["stackType"] = body.get("stackType") or "IPV4_ONLY"
-    if purpose == "REGIONAL_MANAGED_PROXY":
+    if purpose in _PROXIES:
         row["state"] = "READY"
     else:
-        log = body.get("logConfig") or {"enable": False}
-        row |= {"logConfig": log, "enableFlowLogs": bool(log.get("enable"))}
+        log = _log(body, {})
+        row |= {"logConfig": log, "enableFlowLogs": log["enable"]}
     return row
+
+
+def _log(sent: Json, held: Json) -> Json:
+    """Whether flows are logged, by either of the two fields, and how: what was held, else what the reference says."""
+    log: Json = {"enable": bool(sent.get("enableFlowLogs", held.get("enable")))} | (sent.get("logConfig") or {})
+    if not log["enable"]:
+        return {"enable": False}
+    defaults = {"aggregationInterval": "INTERVAL_5_SEC", "flowSampling": 0.5, "metadata": "EXCLUDE_ALL_METADATA"}
+    return defaults | held | log
+
+
+def _ipv6(call: Call, network: Json, row: Json) -> Json:
+    """The range of IPv6 that a subnet with both stacks gets: of Google's, or of the network's own.
+
+    https://docs.cloud.google.com/compute/docs/reference/rest/v1/subnetworks (ipv6AccessType)
+    """
+    if row.get("stackType") != "IPV4_IPV6":
+        return {}
+    access = row.get("ipv6AccessType")
+    if access not in ("EXTERNAL", "INTERNAL"):
+        why = "It must be specified for a subnetwork with IPv6."
+        raise resources.invalid("resource.ipv6AccessType", access or "", why)
+    if access == "EXTERNAL":
+        return {
+            "externalIpv6Prefix": row.get("externalIpv6Prefix")
+            or resources.ipv6(f"260019004000{call.world.hex(4)}", 64)
+        }
+    if "internalIpv6Range" not in network:
+        why = "The network has no range of internal IPv6 addresses: enableUlaInternalIpv6 is off."
+        raise resources.invalid("resource.ipv6AccessType", access, why)
+    parts = "".join(part.zfill(4) for part in network["internalIpv6Range"].split(":")[:3])
+    return {"internalIpv6Prefix": row.get("internalIpv6Prefix") or resources.ipv6(parts + call.world.hex(4), 64)}
 
 
 def _range(field: str, value: str | None) -> ipaddress.IPv4Network:
@@ -211,7 +262,7 @@ def _save(call: Call, path: str, row: Json, type: str) -> Json:  # noqa: A002
     now: datetime = call.now
     row["fingerprint"] = resources.fingerprint([row["id"], now.isoformat(), row["ipCidrRange"]])
     if row.get("logConfig"):
-        row["enableFlowLogs"] = bool(row["logConfig"].get("enable"))
+        row["enableFlowLogs"] = row["logConfig"]["enable"]
     call.world.table(TABLE)[path] = row
     return resources.begin(call, path, row, type)
 

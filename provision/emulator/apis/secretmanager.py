@@ -214,7 +214,7 @@ def _checked(world: World, secret: Json) -> Json:
 def _schedule(world: World, secret: Json) -> None:
     """Note when a secret goes. A time that is past when it is set ends nothing.
 
-    Google refuses one that is less than a minute away; taken here, so that what was asked on another day can be asked again.
+    Google refuses one less than a minute away; it is taken here, so that what was asked long ago can be asked again.
     https://cloud.google.com/secret-manager/docs/creating-and-managing-expiring-secrets
     """
     expiries = world.table("secretmanager.expiries")
