@@ -302,3 +302,30 @@ def test_a_rule_without_a_condition_is_refused(client: storage.Client) -> None:
 
     with pytest.raises(BadRequest):
         bucket.patch()
+
+
+@pytest.mark.source("https://cloud.google.com/storage/docs/json_api/v1/buckets")
+def test_a_bucket_may_be_copied_sooner_between_two_regions_only(emulator: Emulator) -> None:
+    """Turbo replication is for dual-regions, from the start or later."""
+    turbo = _make(emulator, location="NAM4", rpo="ASYNC_TURBO")
+    wide = _make(emulator, name="wide", rpo="ASYNC_TURBO")
+    changed = httpx.patch(f"{emulator.url}/storage.googleapis.com/storage/v1/b/made", json={"rpo": "DEFAULT"})
+
+    assert (turbo.json()["rpo"], wide.status_code, changed.json()["rpo"]) == ("ASYNC_TURBO", 400, "DEFAULT")
+
+
+@pytest.mark.source("https://cloud.google.com/storage/docs/access-logs")
+def test_logs_of_a_bucket_begin_with_its_name(emulator: Emulator) -> None:
+    """Unless another prefix is given."""
+    bucket = _make(emulator, logging={"logBucket": "logs"}).json()
+
+    assert bucket["logging"] == {"logBucket": "logs", "logObjectPrefix": "made"}
+
+
+@pytest.mark.source("https://cloud.google.com/storage/docs/json_api/v1/buckets/insert")
+def test_objects_can_be_retained_one_by_one_where_that_was_asked_for(emulator: Emulator) -> None:
+    """By a parameter of the request that makes the bucket; it can not be taken back."""
+    address = f"{emulator.url}/storage.googleapis.com/storage/v1/b?project={PROJECT}&enableObjectRetention=true"
+    bucket = httpx.post(address, json={"name": "made"}).json()
+
+    assert bucket["objectRetention"] == {"mode": "Enabled"}

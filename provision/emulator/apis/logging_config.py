@@ -3,12 +3,41 @@
 from provision.emulator import errors
 from provision.emulator.api import Call, Json, method
 
-# the two that every project has
-_OWN = ("_Required", "_Default")
+_AUDITED = [
+    f'LOG_ID("{kind}.googleapis.com/{log}")'
+    for log in ("activity", "system_event", "access_transparency")
+    for kind in ("cloudaudit", "externalaudit")
+]
+# the sinks that every project has, https://cloud.google.com/logging/docs/routing/overview#predefined-sinks
+_OWN = {"_Required": " OR ".join(_AUDITED), "_Default": " AND ".join(f"NOT {log}" for log in _AUDITED)}
+_SHARED = "serviceAccount:cloud-logs@system.gserviceaccount.com"
+_UNMASKED = ["destination", "filter", "includeChildren"]
 
 
-def _agent(call: Call) -> str:
-    return f"serviceAccount:service-{call.number}@gcp-sa-logging.iam.gserviceaccount.com"
+def _writer(call: Call, sink: Json, before: str = "") -> str:
+    """Who writes for a sink: nobody special into a bucket of its own project, and one's own account once asked for.
+
+    https://cloud.google.com/logging/docs/reference/v2/rest/v2/projects.sinks/create (uniqueWriterIdentity)
+    """
+    if call.world.by_id(sink["destination"].partition("/")[2]).startswith(f"projects/{call.project_id}/locations/"):
+        return ""
+    if call.params.get("uniqueWriterIdentity") or before not in ("", _SHARED):
+        return f"serviceAccount:service-{call.number}@gcp-sa-logging.iam.gserviceaccount.com"
+    return _SHARED
+
+
+def _own_sinks(call: Call) -> dict[str, Json]:
+    bucket = f"logging.googleapis.com/projects/{call.project_id}/locations/global/buckets/"
+    return {name: {"name": name, "destination": bucket + name, "filter": text} for name, text in _OWN.items()}
+
+
+def _said(sink: Json) -> Json:
+    """A sink without what is empty or off, https://protobuf.dev/programming-guides/json/."""
+    row = {key: value for key, value in sink.items() if value not in (None, "", False, [], {})}
+    options = dict(row.get("bigqueryOptions") or {})
+    if options.get("usePartitionedTables"):
+        row["bigqueryOptions"] = options | {"usesTimestampColumnPartitioning": True}
+    return row
 
 
 def _key(call: Call, param: str, kind: str) -> str:
@@ -18,7 +47,7 @@ def _key(call: Call, param: str, kind: str) -> str:
 # -- sinks
 def _sink(call: Call, param: str = "sinkName") -> tuple[str, Json]:
     key = _key(call, param, "sinks")
-    row = call.world.table("logging.sinks").get(key)
+    row = call.world.table("logging.sinks").get(key) or _own_sinks(call).get(key.rsplit("/", 1)[-1])
     if row is None:
         raise errors.not_found(f"Sink {key.rsplit('/', 1)[-1]} does not exist")
     return key, row
@@ -35,9 +64,9 @@ def create_sink(call: Call) -> Json:
     if not call.body.get("destination"):
         raise errors.invalid("Sink destination is empty.")
     now = call.world.timestamp(9)
-    row = call.body | {"writerIdentity": _agent(call), "createTime": now, "updateTime": now}
-    table[key] = row
-    return row
+    row = call.body | {"writerIdentity": _writer(call, call.body), "createTime": now, "updateTime": now}
+    table[key] = _said(row)
+    return table[key]
 
 
 @method("logging.projects.sinks.get", permission="logging.sinks.get")
@@ -49,28 +78,32 @@ def get_sink(call: Call) -> Json:
 @method("logging.projects.sinks.list", permission="logging.sinks.list")
 def list_sinks(call: Call) -> Json:
     """All sinks of a project, its own two among them."""
-    bucket = f"logging.googleapis.com/projects/{call.project_id}/locations/global/buckets/"
-    own: list[Json] = [{"name": name, "destination": bucket + name} for name in _OWN]
-    rows = [row for _, row in call.world.table("logging.sinks").under(f"projects/{call.project_id}/sinks/")]
-    return call.page(rows + own, "sinks", 100)
+    rows = dict(call.world.table("logging.sinks").under(f"projects/{call.project_id}/sinks/"))
+    own = [row for name, row in _own_sinks(call).items() if f"projects/{call.project_id}/sinks/{name}" not in rows]
+    return call.page([*rows.values(), *own], "sinks", 100)
 
 
 @method("logging.projects.sinks.update", permission="logging.sinks.update")
 @method("logging.projects.sinks.patch", permission="logging.sinks.update")
 def update_sink(call: Call) -> Json:
-    """Change a sink: the fields of the mask, or all that are sent."""
+    """Change a sink: the fields of the mask, or without one where it goes, what, and whether from below too."""
     key, row = _sink(call)
     mask = [field for field in str(call.params.get("updateMask") or "").split(",") if field]
-    row |= {field: call.body[field] for field in mask or call.body if field in call.body}
-    row |= {"name": key.rsplit("/", 1)[-1], "writerIdentity": _agent(call), "updateTime": call.world.timestamp(9)}
-    call.world.table("logging.sinks")[key] = row
-    return row
+    row |= {field: call.body.get(field) for field in mask or _UNMASKED}
+    if not row["destination"]:
+        raise errors.invalid("Sink destination is empty.")
+    row |= {"writerIdentity": _writer(call, row, row.get("writerIdentity", "")), "updateTime": call.world.timestamp(9)}
+    call.world.table("logging.sinks")[key] = _said(row)
+    return _said(row)
 
 
 @method("logging.projects.sinks.delete", permission="logging.sinks.delete")
 def delete_sink(call: Call) -> Json:
     """Remove a sink."""
-    del call.world.table("logging.sinks")[_sink(call)[0]]
+    key, row = _sink(call)
+    if row["name"] in _OWN:
+        raise errors.invalid(f"Sink {row['name']} cannot be deleted")
+    del call.world.table("logging.sinks")[key]
     return {}
 
 
@@ -96,7 +129,8 @@ def _described(call: Call, sent: Json, name: str) -> Json:
     }
     if sent.get("description"):
         descriptor["description"] = sent["description"]
-    descriptor.setdefault("unit", "1")
+    if not given:
+        descriptor["unit"] = "1"
     labels = [{k: v for k, v in label.items() if v != "STRING"} for label in given.get("labels") or []]
     if labels:
         descriptor["labels"] = labels

@@ -9,12 +9,25 @@ from provision.emulator.world import World
 _TYPE = "type.googleapis.com/google.api.serviceusage.v1."
 # service agents with names of their own, https://cloud.google.com/iam/docs/service-agents
 _AGENTS = {
+    "appengine": "gcp-gae-service",
     "appengineflex": "gae-api-prod.google.com",
+    "cloudfunctions": "gcf-admin-robot",
+    "composer": "cloudcomposer-accounts",
     "compute": "compute-system",
+    "container": "container-engine-robot",
+    "containerregistry": "containerregistry",
+    "dataflow": "dataflow-service-producer-prod",
+    "dataproc": "dataproc-accounts",
+    "file": "cloud-filer",
+    "memcache": "cloud-memcache-sa",
+    "redis": "cloud-redis",
     "run": "serverless-robot-prod",
     "servicenetworking": "service-networking",
     "sqladmin": "gcp-sa-cloud-sql",
+    "storage": "gs-project-accounts",
+    "tpu": "cloud-tpu",
 }
+_WITHOUT_AGENT = ("bigquery",)  # its agent is not one of Service Usage's
 _MOST = 20  # services in one batchEnable
 
 
@@ -192,9 +205,13 @@ def generate_identity(call: Call) -> Json:
 @operations.finish("serviceusage.services.generateServiceIdentity")
 def generated(world: World, operation: Json) -> Json:
     """The agent is there."""
-    email = agent(operation["target"].rsplit("/", 1)[-1], operation["number"])
+    service = operation["target"].rsplit("/", 1)[-1]
+    kind: Json = {"@type": "type.googleapis.com/google.api.serviceusage.v1beta1.ServiceIdentity"}
+    if service.removesuffix(".googleapis.com") in _WITHOUT_AGENT:
+        return kind
+    email = agent(service, operation["number"])
     row = world.table("service.agents").setdefault(email, {"email": email, "uniqueId": world.number(21)})
-    return {"@type": "type.googleapis.com/google.api.serviceusage.v1beta1.ServiceIdentity"} | row
+    return kind | row
 
 
 @method("serviceusage.operations.get", permission=NO_PERMISSION)

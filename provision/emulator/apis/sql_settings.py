@@ -231,8 +231,9 @@ def _check_custom(tier: str, cores: int, memory: int) -> None:
 def _backup(version: str, edition: str, sent: Json) -> Json:
     plus = edition == "ENTERPRISE_PLUS"
     logged_by_default = {"pointInTimeRecoveryEnabled": True, "binaryLogEnabled": True} if plus and not sent else {}
+    kept = {"retainedBackups": 15 if plus else 7, "retentionUnit": "COUNT"}
     backup: Json = {
-        "backupRetentionSettings": {"retainedBackups": 15 if plus else 7, "retentionUnit": "COUNT"},
+        "backupRetentionSettings": kept,
         "backupTier": "STANDARD",
         "enabled": plus,
         "startTime": "12:00",
@@ -241,6 +242,7 @@ def _backup(version: str, edition: str, sent: Json) -> Json:
         **{key: value for key, value in sent.items() if value is not None},
         "kind": "sql#backupConfiguration",
     }
+    backup["backupRetentionSettings"] = kept | backup["backupRetentionSettings"]
     for name in ("replicationLogArchivingEnabled", "transactionalLogStorageState"):
         backup.pop(name, None)
     if version.startswith("POSTGRES"):

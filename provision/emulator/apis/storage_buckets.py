@@ -38,7 +38,6 @@ _OUTPUT = frozenset(
             "name",
             "owner",
             "projectNumber",
-            "rpo",
             "satisfiesPZI",
             "satisfiesPZS",
             "selfLink",
@@ -80,7 +79,8 @@ def insert(call: Call) -> Json:
             "The requested bucket name is not available. The bucket namespace is shared by all users of the system. "
             "Please select a different name and try again."
         )
-    bucket = _new(world, project["projectNumber"], name, call.body)
+    retains = bool(call.params.get("enableObjectRetention"))
+    bucket = _new(world, project["projectNumber"], name, call.body, retains=retains)
     world.table("storage.buckets")[name] = bucket
     members = {role: [f"{kind}:{project['projectId']}" for kind in kinds] for role, kinds in _ROLES}
     kept = _ROLES if _uniform(bucket) else _ROLES[:2]
@@ -209,7 +209,7 @@ def _change(call: Call, *, merge_into: bool) -> Json:
     return shown(bucket, full=call.params.get("projection", "full") == "full")
 
 
-def _new(world: World, number: str, name: str, body: Json) -> Json:
+def _new(world: World, number: str, name: str, body: Json, *, retains: bool) -> Json:
     location = str(body.get("location") or "US").upper()
     now = world.clock.now()
     regional = location not in _MULTI | _DUAL and "customPlacementConfig" not in body
@@ -227,7 +227,8 @@ def _new(world: World, number: str, name: str, body: Json) -> Json:
         "timeCreated": stamp(now),
         "updated": stamp(now),
     }
-    bucket |= {"satisfiesPZI": True} if regional else {"rpo": "DEFAULT"}
+    bucket |= {"satisfiesPZI": True} if regional else {}
+    bucket |= {"objectRetention": {"mode": "Enabled"}} if retains else {}
     bucket |= {k: body[k] for k in ("hierarchicalNamespace", "customPlacementConfig") if body.get(k)}
     return _settled(world, now, merge(bucket, sent), {}, sent)
 
@@ -246,6 +247,12 @@ def _settled(world: World, moment: datetime, bucket: Json, old: Json, sent: Mapp
             bucket["storageClass"] = "STANDARD"
     if "retentionPolicy" in bucket and "retentionPolicy" in sent:
         bucket["retentionPolicy"] = {"effectiveTime": now, **bucket["retentionPolicy"]}
+    if bucket["locationType"] != "region":
+        bucket.setdefault("rpo", "DEFAULT")
+    if bucket.get("rpo", "DEFAULT") != "DEFAULT" and bucket["locationType"] != "dual-region":
+        raise errors.invalid("The RPO value is not valid for the bucket's location.")
+    if (bucket.get("logging") or {}).get("logBucket"):
+        bucket["logging"] = {"logObjectPrefix": bucket["name"]} | bucket["logging"]
     for empty in ("lifecycle", "labels", "cors"):
         value = bucket.get(empty)
         if empty in sent and (not sent[empty] or not value or value == {"rule": []}):
