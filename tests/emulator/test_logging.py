@@ -84,6 +84,7 @@ def test_a_project_has_two_sinks_of_its_own(sinks):
     assert [row["name"] for row in sinks.list(parent=PARENT).execute()["sinks"]] == ["_Required", "_Default"]
 
 
+@pytest.mark.source("https://cloud.google.com/logging/docs/reference/v2/rest/v2/projects.metrics")
 def test_a_metric_without_a_descriptor_counts_ones(metrics):
     """One that brings its descriptor has the unit of that, or none."""
     counted = metrics.create(parent=PARENT, body={"name": "count", "filter": "x"}).execute()

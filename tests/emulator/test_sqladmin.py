@@ -195,6 +195,39 @@ def test_a_patch_merges_and_counts_up(sql):
     assert settings["backupConfiguration"]["transactionalLogStorageState"] == "CLOUD_STORAGE"
 
 
+@pytest.mark.source("https://docs.cloud.google.com/sql/docs/postgres/admin-api/rest/v1/instances")
+def test_backups_are_counted_unless_told_otherwise(sql):
+    """How many are kept may be sent without what is counted, and the other way round."""
+    insert(sql, settings=SETTINGS | {"backupConfiguration": {"backupRetentionSettings": {"retainedBackups": 3}}})
+
+    kept = get(sql)["settings"]["backupConfiguration"]["backupRetentionSettings"]
+
+    assert kept == {"retainedBackups": 3, "retentionUnit": "COUNT"}
+
+
+@pytest.mark.source("https://docs.cloud.google.com/sql/docs/sqlserver/upgrade-major-db-version-inplace")
+def test_sql_server_is_upgraded_to_no_lower_release_and_to_no_lower_edition(sql):
+    """Each release in each edition is a version of its own."""
+    tier = {"tier": "db-custom-2-7680", "edition": "ENTERPRISE"}
+    insert(sql, databaseVersion="SQLSERVER_2019_STANDARD", settings=tier)
+
+    names = [version["name"].removeprefix("SQLSERVER_") for version in get(sql)["upgradableDatabaseVersions"]]
+
+    assert names == ["2019_ENTERPRISE", "2022_STANDARD", "2022_ENTERPRISE"]
+
+
+@pytest.mark.source("https://docs.cloud.google.com/sql/docs/postgres/configure-private-service-connect")
+def test_an_instance_behind_private_service_connect_has_a_name_and_an_attachment(sql):
+    """And no address, as long as it has no public one."""
+    ip = {"ipv4Enabled": False, "pscConfig": {"pscEnabled": True, "allowedConsumerProjects": [PROJECT]}}
+    insert(sql, settings=SETTINGS | {"ipConfiguration": ip})
+    instance = get(sql)
+
+    assert instance["dnsName"].endswith(".europe-west1.sql.goog.")
+    assert "/regions/europe-west1/serviceAttachments/" in instance["pscServiceAttachmentLink"]
+    assert instance["ipAddresses"] == []
+
+
 @pytest.mark.source("https://github.com/hashicorp/terraform-provider-google/issues/12324")
 def test_stale_settings_are_refused(sql):
     """An update with the settingsVersion of before somebody else's change is 412 staleData."""

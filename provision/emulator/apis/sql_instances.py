@@ -108,6 +108,7 @@ def inserted(world: World, operation: Json) -> NotYet | None:
     if not _settled(world, path, row):
         return NOT_YET
     row |= {"state": "RUNNABLE", "ipAddresses": machine.addresses(world, path, row)}
+    row |= machine.private_service(path, row)
     row["serverCaCert"] = {
         "kind": "sql#sslCert",
         "instance": row["name"],

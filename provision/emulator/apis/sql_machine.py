@@ -49,6 +49,21 @@ def addresses(world: World, path: str, row: Json) -> list[Json]:
     return shown
 
 
+def private_service(path: str, row: Json) -> Json:
+    """What clients that come by Private Service Connect need: a name, and the attachment that they connect to.
+
+    https://docs.cloud.google.com/sql/docs/postgres/configure-private-service-connect
+    """
+    if not (row["settings"]["ipConfiguration"].get("pscConfig") or {}).get("pscEnabled"):
+        return {}
+    digits = hashlib.sha256(path.encode()).hexdigest()
+    region, attachment = row["region"], f"a-{digits[:12]}-psc-service-attachment-{digits[12:28]}"
+    return {
+        "dnsName": f"{digits[:12]}.{digits[12:24]}.{region}.sql.goog.",
+        "pscServiceAttachmentLink": f"projects/{digits[:17]}p-tp/regions/{region}/serviceAttachments/{attachment}",
+    }
+
+
 def private_address(world: World, path: str) -> str:
     """The address that the instance of that path has for clients in its network."""
     if isinstance(world.machines, NoMachines):

@@ -26,6 +26,8 @@ _MINOR = {
 }
 _BUILD = "R20260808.01_02"
 _LATEST_POSTGRES = 18
+_SQLSERVER_YEARS = ("2017", "2019", "2022")
+_SQLSERVER_EDITIONS = ("EXPRESS", "WEB", "STANDARD", "ENTERPRISE")
 _SHARED = ("db-f1-micro", "db-g1-small")
 _VERSION = re.compile(r"POSTGRES_(9_6|1\d)|MYSQL_\d+_\d+(_\d+)?|SQLSERVER_20\d\d_(EXPRESS|WEB|STANDARD|ENTERPRISE)")
 _WITHOUT_NO = {"dataCacheConfig", "insightsConfig"}
@@ -56,7 +58,9 @@ def maintenance(version: str) -> str:
 
 
 def upgrades(version: str) -> list[Json]:
-    """Major versions that an instance can be upgraded to in place."""
+    """Versions, and of SQL Server editions, that an instance can be upgraded to in place."""
+    if version.startswith("SQLSERVER"):
+        return _sqlserver_upgrades(version)
     found = re.fullmatch(r"POSTGRES_(\d+)(_\d)?", version)
     if not found:
         names = {"MYSQL_5_7": ["MYSQL_8_0"], "MYSQL_8_0": ["MYSQL_8_4"]}.get(version, [])
@@ -65,6 +69,23 @@ def upgrades(version: str) -> list[Json]:
         ]
     newer = range(max(int(found[1]), 9) + 1, _LATEST_POSTGRES + 1)
     return [{"majorVersion": f"POSTGRES_{n}", "name": f"POSTGRES_{n}", "displayName": f"PostgreSQL {n}"} for n in newer]
+
+
+def _sqlserver_upgrades(version: str) -> list[Json]:
+    """No lower release and no lower edition: https://docs.cloud.google.com/sql/docs/sqlserver/upgrade-major-db-version-inplace."""
+    _, year, edition = version.split("_")
+    choices = [
+        (y, e) for y in _SQLSERVER_YEARS if y >= year for e in _SQLSERVER_EDITIONS[_SQLSERVER_EDITIONS.index(edition) :]
+    ]
+    return [
+        {
+            "majorVersion": f"SQLSERVER_{y}_{e}",
+            "name": f"SQLSERVER_{y}_{e}",
+            "displayName": f"SQL Server {y} {e.capitalize()}",
+        }
+        for y, e in choices
+        if (y, e) != (year, edition)
+    ]
 
 
 def gemini(version: str) -> Json | None:
