@@ -205,6 +205,35 @@ def test_backups_are_counted_unless_told_otherwise(sql):
     assert kept == {"retainedBackups": 3, "retentionUnit": "COUNT"}
 
 
+@pytest.mark.source("https://docs.cloud.google.com/sql/docs/postgres/admin-api/rest/v1/instances")
+def test_a_replica_says_whose_it_is_and_what_it_is_for(sql):
+    """Its primary knows it, until it is deleted."""
+    insert(sql)
+    body = body_of(name="copy", masterInstanceName="db", replicaConfiguration={"failoverTarget": False})
+    sql.instances().insert(project=PROJECT, body=body).execute()
+    sql.operations().list(project=PROJECT).execute()
+    copy = sql.instances().get(project=PROJECT, instance="copy").execute()
+    named = get(sql)["replicaNames"]
+    sql.instances().delete(project=PROJECT, instance="copy").execute()
+    sql.operations().list(project=PROJECT).execute()
+
+    assert (copy["instanceType"], copy["masterInstanceName"]) == ("READ_REPLICA_INSTANCE", f"{PROJECT}:db")
+    assert copy["replicaConfiguration"] == {"kind": "sql#replicaConfiguration", "failoverTarget": False}
+    assert named == ["copy"]
+    assert "replicaNames" not in get(sql)
+
+
+@pytest.mark.source("https://docs.cloud.google.com/sql/docs/postgres/cmek")
+def test_an_instance_with_a_key_of_ones_own_says_which(sql):
+    """And which version of the key is in use."""
+    key = f"projects/{PROJECT}/locations/europe-west1/keyRings/ring/cryptoKeys/key"
+    insert(sql, diskEncryptionConfiguration={"kmsKeyName": key})
+    instance = get(sql)
+
+    assert instance["diskEncryptionConfiguration"]["kmsKeyName"] == key
+    assert instance["diskEncryptionStatus"]["kmsKeyVersionName"] == f"{key}/cryptoKeyVersions/1"
+
+
 @pytest.mark.source("https://docs.cloud.google.com/sql/docs/sqlserver/upgrade-major-db-version-inplace")
 def test_sql_server_is_upgraded_to_no_lower_release_and_to_no_lower_edition(sql):
     """Each release in each edition is a version of its own."""

@@ -93,7 +93,7 @@ def insert(call: Call) -> Json:
     settings.check(version, complete)
     settings.check_network(call, name, complete["ipConfiguration"])
     row = _described(call, name, version, region, complete)
-    row |= _replica_of(call, body)
+    row |= _replica_of(call, body) | _encrypted(body)
     world.table(TABLE)[path] = row
     _seed(world, path, row)
     machine.behind(world, row).database_start(path, machine.spec(row, machine.private_address(world, path)))
@@ -205,7 +205,8 @@ def deleted(world: World, operation: Json) -> None:
             del world.table(table)[key]
     until = world.clock.now() + DELETED_NAMES_STAY
     world.table(RESERVED)[path] = {"until": until.isoformat()}
-    master = world.table(TABLE).get(f"projects/{path.split('/')[1]}/instances/{row.get('masterInstanceName', '')}")
+    primary = row.get("masterInstanceName", "").rpartition(":")[2]
+    master = world.table(TABLE).get(f"projects/{path.split('/')[1]}/instances/{primary}")
     if master:
         left = [name for name in master.get("replicaNames", []) if name != row["name"]]
         _save(world, f"projects/{path.split('/')[1]}/instances/{master['name']}", master | {"replicaNames": left})
@@ -280,7 +281,23 @@ def _replica_of(call: Call, body: Json) -> Json:
     require_idle(call.world, path)
     primary["replicaNames"] = [*primary.get("replicaNames", []), body.get("name")]
     call.world.table(TABLE)[path] = primary
-    return {"instanceType": "READ_REPLICA_INSTANCE", "masterInstanceName": f"{call.project_id}:{name}"}
+    sent = body.get("replicaConfiguration") or {}
+    said = {key: sent[key] for key in ("failoverTarget", "cascadableReplica") if key in sent}
+    told = {"replicaConfiguration": {"kind": "sql#replicaConfiguration"} | said} if sent else {}
+    return {"instanceType": "READ_REPLICA_INSTANCE", "masterInstanceName": f"{call.project_id}:{name}"} | told
+
+
+def _encrypted(body: Json) -> Json:
+    """The key that an instance is encrypted with, and which version of it.
+
+    https://docs.cloud.google.com/sql/docs/postgres/cmek
+    """
+    key = (body.get("diskEncryptionConfiguration") or {}).get("kmsKeyName")
+    if not key:
+        return {}
+    version = {"kind": "sql#diskEncryptionStatus", "kmsKeyVersionName": f"{key}/cryptoKeyVersions/1"}
+    configuration = {"kind": "sql#diskEncryptionConfiguration", "kmsKeyName": key}
+    return {"diskEncryptionConfiguration": configuration, "diskEncryptionStatus": version}
 
 
 def _seed(world: World, path: str, row: Json) -> None:
