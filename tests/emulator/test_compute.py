@@ -422,3 +422,17 @@ def test_a_rule_that_logs_includes_metadata_unless_told_otherwise(compute):
     log = compute.firewalls().get(project=PROJECT, firewall="rule").execute()["logConfig"]
 
     assert log == {"enable": True, "metadata": "INCLUDE_ALL_METADATA"}
+
+
+@pytest.mark.source("https://github.com/tektoncd/plumbing/issues/28")
+def test_a_subnet_that_an_auto_mode_network_made_goes_with_the_network_only(compute):
+    """It cannot be deleted by itself."""
+    make_network(compute, "auto", autoCreateSubnetworks=True)
+    where = {"project": PROJECT, "region": "europe-west1", "subnetwork": "auto"}
+    with pytest.raises(HttpError) as caught:
+        compute.subnetworks().delete(**where).execute()
+    done(compute, compute.networks().delete(project=PROJECT, network="auto").execute())
+
+    assert (caught.value.status_code, reason_of(caught)) == (400, "invalidResourceUsage")
+    with pytest.raises(HttpError, match="was not found"):
+        compute.subnetworks().get(**where).execute()

@@ -6,7 +6,7 @@ https://docs.cloud.google.com/compute/docs/reference/rest/v1/subnetworks
 import ipaddress
 from datetime import datetime
 
-from provision.emulator import operations
+from provision.emulator import errors, operations
 from provision.emulator.api import Call, Json, method
 from provision.emulator.apis import compute_regions as regions
 from provision.emulator.apis import compute_resources as resources
@@ -133,10 +133,14 @@ def expand(call: Call) -> Json:
 @method("compute.subnetworks.delete", permission="compute.subnetworks.delete")
 @resources.once
 def delete(call: Call) -> Json:
-    """Refused while an address or a machine of App Engine is in the subnet."""
+    """Refused while an address or a machine of App Engine is in the subnet, and for one of an auto mode network."""
     path = _path(call)
     row = resources.found(call.world, TABLE, path)
     resources.require_ready(call.world, path)
+    network = resources.found(call.world, "compute.networks", row["network"].removeprefix(resources.LINK))
+    if network.get("autoCreateSubnetworks") and row["name"] == network["name"]:
+        why = "'Cannot delete auto subnetwork from an auto subnet mode network.'"
+        raise errors.invalid(f"Invalid resource usage: {why}.", reason="invalidResourceUsage")
     user = _first_user(call.world, path, row)
     if user:
         raise resources.in_use("subnetwork", path, user)
