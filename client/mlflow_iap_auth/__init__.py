@@ -1,3 +1,37 @@
 """MLflow's client signs in to Identity-Aware Proxy by itself."""
 
+import os
+import sys
+
+from mlflow_iap_auth.errors import AccessError
+
 __version__ = "0.1.0"
+__all__ = ["AccessError", "OAuthMLflow", "login"]
+
+
+def login(uri: str) -> None:
+    """Log to a server from here on, and say as whom.
+
+    Args:
+        uri: Its address: https://...
+
+    Raises:
+        AccessError: There is no access; it says what to do about it.
+    """
+    import mlflow
+
+    from mlflow_iap_auth import settings, signatures
+    from mlflow_iap_auth.door import TOKENS
+
+    here = settings.of(uri)
+    TOKENS.forget(here)
+    TOKENS.current(here)
+    os.environ["MLFLOW_TRACKING_AUTH"] = settings.NAME
+    mlflow.set_tracking_uri(uri)
+    sys.stdout.write(f"You are {signatures.who(here)}, and log as {here.account or 'the account of the key'}.\n{uri}\n")
+
+
+class OAuthMLflow:
+    """The name by which programs may know `login` from before."""
+
+    set_tracking_uri = staticmethod(login)

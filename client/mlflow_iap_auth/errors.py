@@ -56,6 +56,11 @@ class Refused(AccessError):
 class Unreachable(AccessError):
     """Google or the server gives no answer."""
 
+    patience = 5.0
+    """Seconds for which it is worth asking again."""
+
 
 class ServerStarting(Unreachable):
     """The door opens, and the server behind it does not answer yet."""
+
+    patience = 120.0

@@ -62,7 +62,8 @@ def of(uri: str, environ: Mapping[str, str] = os.environ) -> Settings:
     origin = origin_of(uri)
     if not origin:
         raise BadSettings(
-            f"{uri or 'Nothing'} is no address of a server.", "export MLFLOW_TRACKING_URI=https://... as you were told it"
+            f"{uri or 'Nothing'} is no address of a server.",
+            "export MLFLOW_TRACKING_URI=https://... as you were told it",
         )
     parts = urlsplit(origin)
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK:

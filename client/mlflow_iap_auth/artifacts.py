@@ -1,0 +1,150 @@
+"""Models and files: straight to the door's own bucket, with the identity that logs, and no other bucket is touched."""
+
+import functools
+import mimetypes
+import os
+import posixpath
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import urlsplit
+
+import requests
+from google.cloud import storage
+from google.oauth2.credentials import Credentials
+from mlflow.store.artifact.gcs_artifact_repo import GCSArtifactRepository
+from mlflow.utils.file_utils import ArtifactProgressBar
+
+from mlflow_iap_auth import door, signatures
+from mlflow_iap_auth.errors import Unreachable
+from mlflow_iap_auth.settings import Settings
+from mlflow_iap_auth.tokens import Tokens
+
+TOKENS = Tokens(signatures.bucket_token)
+
+PIECE = 16 * 1024 * 1024
+"""Bytes that are sent at once, and so at most again when a connection breaks
+(https://cloud.google.com/storage/docs/resumable-uploads)."""
+
+READ = 1024 * 1024
+
+OWN = "/api/2.0/mlflow/experiments/get?experiment_id=0"
+
+
+@functools.cache
+def own_bucket(here: Settings) -> str:
+    """The bucket that the server behind the door names for its first experiment; empty when it names none.
+
+    It is asked once: who could answer as the server does could as well take the files.
+
+    Args:
+        here: The settings for the server.
+
+    Raises:
+        AccessError: It cannot be asked.
+    """
+    answer = door.asked(here, OWN, door.TOKENS.current(here))
+    if answer.status_code == requests.codes.not_found:
+        return ""
+    try:
+        place = urlsplit(answer.json()["experiment"]["artifact_location"])
+    except (ValueError, KeyError, TypeError):
+        what = f"{here.origin} does not tell where its files are: {answer.status_code}."
+        raise Unreachable(what, "Try again.") from None
+    return place.netloc if place.scheme == "gs" else ""
+
+
+def client_of(here: Settings) -> storage.Client:
+    """Cloud Storage as the log pusher. Its connections belong to this process: a forked one makes its own."""
+    return _client(here, os.getpid())
+
+
+@functools.lru_cache(maxsize=8)
+def _client(here: Settings, process: int) -> storage.Client:
+    del process  # it is only in the key
+
+    def token(*_: Any, **__: Any) -> tuple[str, datetime]:
+        held = TOKENS.current(here)
+        return held.text, datetime.fromtimestamp(held.ends, timezone.utc).replace(tzinfo=None)  # as google-auth has it
+
+    options = {"api_endpoint": here.google("https://storage.googleapis.com")} if here.emulator else None
+    credentials = Credentials(None, refresh_handler=token)
+    return storage.Client(project=here.project or "-", credentials=credentials, client_options=options)
+
+
+class Repository(GCSArtifactRepository):  # type: ignore[misc]  # MLflow has no types
+    """A folder of the door's own bucket, as the log pusher; large files go in pieces and with MLflow's bar.
+
+    Args:
+        artifact_uri: gs://BUCKET/FOLDER.
+        here: The settings for the server.
+        **uris: As MLflow gives them.
+    """
+
+    def __init__(self, artifact_uri: str, here: Settings, **uris: str | None) -> None:
+        self._here = here
+        super().__init__(artifact_uri, client_of(here), **uris)
+
+    def _get_bucket(self, bucket: str) -> storage.Bucket:
+        return client_of(self._here).bucket(bucket)
+
+    def log_artifact(self, local_file: str, artifact_path: str | None = None) -> None:
+        """Send one file.
+
+        Args:
+            local_file: Its path.
+            artifact_path: The folder below the artifact address, if any.
+        """
+        path = Path(local_file)
+        blob = self._blob(posixpath.join(artifact_path or "", path.name))
+        blob.chunk_size = self._GCS_UPLOAD_CHUNK_SIZE or PIECE
+        kind, size = mimetypes.guess_type(path.name)[0], path.stat().st_size
+        with path.open("rb") as file, shown(file, "read", size, f"Uploading {path.name}") as stream:
+            blob.upload_from_file(stream, size=size, content_type=kind, timeout=self._GCS_DEFAULT_TIMEOUT)
+
+    def log_artifacts(self, local_dir: str, artifact_path: str | None = None) -> None:
+        """Send a folder with all that is in it.
+
+        Args:
+            local_dir: Its path.
+            artifact_path: The folder below the artifact address, if any.
+        """
+        root = Path(local_dir)
+        for path in sorted(path for path in root.rglob("*") if path.is_file()):
+            below = path.parent.relative_to(root).as_posix()
+            self.log_artifact(str(path), posixpath.join(artifact_path or "", below))
+
+    def _download_file(self, remote_file_path: str, local_path: str) -> None:
+        blob, path = self._blob(remote_file_path), Path(local_path)
+        blob.reload(timeout=self._GCS_DEFAULT_TIMEOUT)
+        try:
+            with path.open("wb") as file, shown(file, "write", blob.size, f"Downloading {path.name}") as stream:
+                blob.download_to_file(stream, timeout=self._GCS_DEFAULT_TIMEOUT)
+        except BaseException:
+            path.unlink()  # half a file looks like a whole one
+            raise
+
+    def _blob(self, path: str) -> storage.Blob:
+        bucket, root = self.parse_gcs_uri(self.artifact_uri)
+        return self._get_bucket(bucket).blob(posixpath.normpath(posixpath.join(root, path)))
+
+
+@contextmanager
+def shown(file: BinaryIO, method: str, size: int, what: str) -> Iterator[Any]:
+    """A file that tells MLflow's progress bar what goes through it, where MLflow would show one.
+
+    Args:
+        file: The file.
+        method: "read" or "write".
+        size: Its bytes.
+        what: What the bar says.
+    """
+    with ArtifactProgressBar.chunks(size, what, READ) as bar:
+        if bar.pbar is None:
+            yield file
+        else:
+            from tqdm.utils import CallbackIOWrapper
+
+            yield CallbackIOWrapper(bar.pbar.update, file, method)
