@@ -53,6 +53,7 @@ class SignIn(requests.auth.AuthBase):
         def look(response: requests.Response, **_: Any) -> None:
             if (error := meaning(response, here)) is not None:
                 self._tokens.forget(here)
+                response.close()
                 raise error
 
         request.register_hook("response", look)

@@ -4,6 +4,7 @@ What Identity-Aware Proxy takes: https://cloud.google.com/iap/docs/authenticatio
 """
 
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,9 @@ BUSY = (408, 429, 500, 502, 503, 504)
 SIGN_IN = "gcloud auth application-default login   # in Colab: from google.colab import auth; auth.authenticate_user()"
 
 Json = dict[str, Any]
+
+# google-auth would warn every hour that it finds no project; none is needed for what is asked here.
+logging.getLogger("google.auth._default").addFilter(lambda record: "No project ID" not in record.getMessage())
 
 
 @dataclass(frozen=True)
@@ -171,11 +175,12 @@ def _refreshed(credentials: Any, now: float) -> Token:
 def _refresh(credentials: Any, refused: AccessError) -> None:
     """Get an access token; `refused` is what it means when Google does not give one."""
     try:
-        credentials.refresh(Request())
-    except exceptions.RefreshError as error:
-        raise type(refused)(f"{refused.what}: {error.args[0]}", refused.hint) from error
+        with requests.Session() as session:
+            credentials.refresh(Request(session))
     except exceptions.TransportError as error:
         raise Unreachable("Google cannot be reached.", "Look at the network, and at HTTPS_PROXY.") from error
+    except exceptions.GoogleAuthError as error:
+        raise type(refused)(f"{refused.what}: {error.args[0]}", refused.hint) from error
 
 
 def _key(settings: Settings) -> Json:
@@ -233,7 +238,8 @@ def _meaning(settings: Settings, answer: requests.Response, access: str) -> Acce
     email = _email(settings, access)
     return NotAllowed(
         f"{email or 'Your identity'} may not sign for {settings.account}: {said}",
-        f"An owner adds {email or 'you'} to [access] in provision.toml and types: python -m provision up",
+        f"An owner adds {email or 'you'} to [access] in provision.toml and types: python -m provision up\n"
+        "If you were told another account: export MLFLOW_IAP_ACCOUNT=...",
     )
 
 

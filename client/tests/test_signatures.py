@@ -1,0 +1,149 @@
+"""Where a signature comes from: each source gets through the real door, and what is missing is said."""
+
+import json
+import time
+
+import mlflow
+import pytest
+from conftest import ADA, BOB, forget_tokens, sign_in
+from google.auth import jwt
+
+from mlflow_iap_auth import door, signatures
+from mlflow_iap_auth.errors import BadKey, BadSettings, NotAllowed, NotSignedIn
+
+
+def logged() -> float:
+    """Log a metric through the door, and read it back."""
+    with mlflow.start_run() as run:
+        mlflow.log_metric("loss", 0.5)
+    return mlflow.get_run(run.info.run_id).data.metrics["loss"]
+
+
+def claims(text):
+    return jwt.decode(text, verify=False)
+
+
+def test_google_signs_in_ones_own_name(place):
+    """Two environment variables, and a program logs; there is no key anywhere, and one token for all its requests."""
+    assert logged() == 0.5
+    assert place.asked("signJwt") == 1
+    told = claims(door.TOKENS.current(place.here).text)
+    assert (told["iss"], told["aud"]) == (place.account, f"{place.origin}/*")
+    assert told["exp"] - told["iat"] == 3600
+
+
+def test_a_key_signs_without_google(place, tmp_path, monkeypatch):
+    """A key file, where an organization allows keys; nobody is signed in."""
+    monkeypatch.setenv("MLFLOW_IAP_KEY_FILE", str(place.key(tmp_path)))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
+    monkeypatch.delenv("MLFLOW_IAP_ACCOUNT")
+
+    assert logged() == 0.5
+    assert place.asked("signJwt") == 0
+
+
+@pytest.mark.parametrize("with_key", [False, True], ids=["by Google in one's own name", "by a key file"])
+def test_an_id_token_for_the_doors_own_oauth_client(place, tmp_path, monkeypatch, with_key):
+    """Named outright, where the door has an OAuth client of its own."""
+    monkeypatch.setenv("MLFLOW_IAP_SOURCE", "oidc")
+    monkeypatch.setenv("MLFLOW_IAP_CLIENT_ID", place.client_id)
+    if with_key:
+        monkeypatch.setenv("MLFLOW_IAP_KEY_FILE", str(place.key(tmp_path)))
+
+    assert logged() == 0.5
+    assert place.asked("generateIdToken") == (0 if with_key else 1)
+    told = claims(door.TOKENS.current(place.here).text)
+    assert (told["iss"], told["aud"], told["email"]) == ("https://accounts.google.com", place.client_id, place.account)
+
+
+def test_without_a_word_the_sources_are_tried_in_order(place, tmp_path, monkeypatch):
+    """Google in one's own name first; who may not have it so goes on to the key."""
+    monkeypatch.setenv("MLFLOW_IAP_KEY_FILE", str(place.key(tmp_path)))
+    door.TOKENS.current(place.here)
+    first = place.asked("signJwt")
+    forget_tokens()
+    sign_in(monkeypatch, place, tmp_path, BOB)
+    door.TOKENS.current(place.here)
+
+    assert (first, place.asked("signJwt")) == (1, 1)
+
+
+def test_nobody_is_signed_in(place, tmp_path, monkeypatch):
+    """It says with which command one signs in."""
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
+    with pytest.raises(NotSignedIn, match=r"none\.json was not found[\s\S]*gcloud auth application-default login"):
+        door.TOKENS.current(place.here)
+
+
+def test_a_sign_in_has_ended(place, tmp_path, monkeypatch):
+    """Google does not take the refresh token any more."""
+    sign_in(monkeypatch, place, tmp_path, "gone@example.com")
+    with pytest.raises(NotSignedIn, match=r"invalid_grant[\s\S]*gcloud auth application-default login"):
+        door.TOKENS.current(place.here)
+
+
+def test_somebody_has_no_access(place, tmp_path, monkeypatch):
+    """It names the person, the account, and the one command that an owner types."""
+    sign_in(monkeypatch, place, tmp_path, BOB)
+    with pytest.raises(NotAllowed) as refused:
+        door.TOKENS.current(place.here)
+
+    assert str(refused.value).startswith(f"{BOB} may not sign for {place.account}: Permission 'iam.service")
+    assert f"An owner adds {BOB} to [access] in provision.toml and types: python -m provision up" in refused.value.hint
+
+
+def test_all_that_was_tried_is_said(place, tmp_path, monkeypatch):
+    """With one command for each."""
+    sign_in(monkeypatch, place, tmp_path, BOB)
+    monkeypatch.setenv("MLFLOW_IAP_KEY_FILE", str(tmp_path / "lost.json"))
+    with pytest.raises(BadKey) as missing:
+        door.TOKENS.current(place.here)
+
+    assert f"{BOB} may not sign for {place.account}" in missing.value.what
+    assert "lost.json cannot be read: No such file" in missing.value.what
+    assert "provision up" in missing.value.hint
+    assert "MLFLOW_IAP_KEY_FILE" in missing.value.hint
+
+
+def test_an_account_that_is_not_there(place, monkeypatch):
+    """Its e-mail was mistyped; Google does not tell that apart from a right that one lacks."""
+    monkeypatch.setenv("MLFLOW_IAP_ACCOUNT", "nobody@test-project-1.iam.gserviceaccount.com")
+    with pytest.raises(NotAllowed, match="If you were told another account: export MLFLOW_IAP_ACCOUNT"):
+        door.TOKENS.current(place.here)
+
+
+def test_nothing_tells_the_account(place, monkeypatch):
+    """The address is not one of App Engine's, and no variable says more."""
+    monkeypatch.delenv("MLFLOW_IAP_ACCOUNT")
+    with pytest.raises(BadSettings, match="MLFLOW_IAP_ACCOUNT"):
+        door.TOKENS.current(place.here)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["no JSON", "[]", json.dumps({"type": "authorized_user"}), json.dumps({"private_key": "-----BEGIN"})],
+    ids=["a text", "a list", "another kind of credentials", "half a key"],
+)
+def test_a_file_that_is_no_key(place, tmp_path, monkeypatch, text):
+    """What stands in it is not repeated."""
+    (tmp_path / "key.json").write_text(text)
+    monkeypatch.setenv("MLFLOW_IAP_KEY_FILE", str(tmp_path / "key.json"))
+    monkeypatch.setenv("MLFLOW_IAP_SOURCE", "key")
+    with pytest.raises(BadKey, match=r"key\.json is no key of a service account"):
+        door.TOKENS.current(place.here)
+
+
+def test_who_asks(place, tmp_path, monkeypatch):
+    """A person by address; without one, the holder of a key."""
+    assert signatures.who(place.here) == ADA
+    monkeypatch.setenv("MLFLOW_IAP_KEY_FILE", str(place.key(tmp_path)))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
+    assert signatures.who(place.here) == f"whoever holds {tmp_path / 'key.json'}"
+
+
+def test_google_is_busy_for_a_moment(place):
+    """It is asked again."""
+    place.owner(
+        "POST", "emulator/faults", json=[{"method": "iamcredentials.projects.serviceAccounts.signJwt", "status": 503}]
+    )
+    assert signatures.door_token(place.here, time.time()).text
