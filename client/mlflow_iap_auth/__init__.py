@@ -18,14 +18,14 @@ def login(uri: str) -> None:
     Raises:
         AccessError: There is no access; it says what to do about it.
     """
-    import mlflow
-
     from mlflow_iap_auth import settings, signatures
     from mlflow_iap_auth.door import TOKENS
 
     here = settings.of(uri)
     TOKENS.forget(here)
     TOKENS.current(here)
+    import mlflow
+
     os.environ["MLFLOW_TRACKING_AUTH"] = settings.NAME
     mlflow.set_tracking_uri(uri)
     sys.stdout.write(f"You are {signatures.who(here)}, and log as {here.account or 'the account of the key'}.\n{uri}\n")
