@@ -132,9 +132,23 @@ def test_a_part_that_stands_alone_knows_nothing_of_ours(graph: grimp.ImportGraph
     assert known == set()
 
 
+def test_what_a_data_scientist_installs_needs_three_libraries() -> None:
+    """And MLflow; a progress bar's only where it is there. Nothing of ours comes with it."""
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in modules("client/mlflow_iap_auth")]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    imported = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+    imported |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+
+    assert {name.partition(".")[0] for name in imported} - sys.stdlib_module_names == {
+        "google", "mlflow", "mlflow_iap_auth", "requests", "tqdm",
+    }  # fmt: skip
+
+
 def test_a_module_says_what_it_is_and_is_short() -> None:
     """A module longer than a few screens says in its docstring: one module because ..."""
-    texts = {path: path.read_text(encoding="utf-8") for path in modules(*OURS, "server", "docs", "benchmarks")}
+    texts = {
+        path: path.read_text(encoding="utf-8") for path in modules(*OURS, "server", "client", "docs", "benchmarks")
+    }
     says = {path: ast.get_docstring(ast.parse(text)) or "" for path, text in texts.items()}
     long = [path for path, text in texts.items() if len(text.splitlines()) > LONGEST_MODULE]
 

@@ -20,6 +20,7 @@ from mlflow_iap_auth.tokens import Tokens
 
 HEALTH = "/health"
 DOORS_OWN = "x-goog-iap-generated-response"
+DOORS_WORDS = "Invalid IAP credentials"
 NO_CLIENT = "Empty Google Account OAuth client"
 """https://cloud.google.com/iap/docs/custom-oauth-configuration"""
 
@@ -44,9 +45,10 @@ class SignIn(requests.auth.AuthBase):
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """Sign one request. `requests` asks the hook before it would follow a redirect."""
-        here = settings.of(self._uri())
-        if settings.origin_of(request.url or "") != here.origin:
+        uri = self._uri()
+        if settings.origin_of(request.url or "") != settings.origin_of(uri):
             return request
+        here = settings.of(uri)
         # The door then leaves Authorization to the server behind it.
         header = "Proxy-Authorization" if "Authorization" in request.headers else "Authorization"
 
@@ -131,9 +133,11 @@ def meaning(answer: requests.Response, here: Settings, now: Callable[[], float] 
     if answer.is_redirect:
         target = settings.origin_of(urljoin(answer.url, answer.headers["location"]))
         return None if target == here.origin else _sent_away(target)
-    if DOORS_OWN not in answer.headers:
+    if DOORS_OWN not in answer.headers and answer.status_code != requests.codes.unauthorized:
         return None
     said = answer.text.strip().partition("\n")[0]
+    if DOORS_OWN not in answer.headers and not said.startswith(DOORS_WORDS):
+        return None
     if answer.status_code == requests.codes.bad_gateway and NO_CLIENT in said:
         return errors.DoorNotConfigured(
             f"The front door of {here.origin} lets nobody in: {said}",

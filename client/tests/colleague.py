@@ -23,13 +23,14 @@ THREADS, EACH = 8, 5
 def model_and_registry() -> dict[str, object]:
     """Train with autolog, register, give it an alias, and load it by that."""
     data = load_iris(as_frame=True)
-    mlflow.autolog(log_datasets=False, silent=True)
+    mlflow.autolog(log_datasets=False, log_models=False, silent=True)
     with mlflow.start_run(run_name="training"):
         mlflow.log_params({"seed": 1})
         with mlflow.start_run(run_name="inside", nested=True) as inside:
             mlflow.log_metric("loss", 0.5, step=1)
         model = LogisticRegression(max_iter=200).fit(data.data, data.target)
-        info = mlflow.sklearn.log_model(model, name="model", registered_model_name="iris")
+        how = {"serialization_format": "cloudpickle", "pip_requirements": ["scikit-learn"]}  # skops is not here
+        info = mlflow.sklearn.log_model(model, name="model", registered_model_name="iris", **how)
     mlflow.autolog(disable=True)
     MlflowClient().set_registered_model_alias("iris", "champion", info.registered_model_version)
     loaded = mlflow.pyfunc.load_model("models:/iris@champion")

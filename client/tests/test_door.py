@@ -42,6 +42,15 @@ def test_the_token_goes_to_no_other_server(place, elsewhere):
     assert elsewhere.seen
 
 
+def test_who_logs_to_a_file_asks_for_no_token(place, elsewhere, monkeypatch, tmp_path):
+    """Another server in the same program is asked as if there were no door anywhere."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/runs.db")
+    mlflow.MlflowClient(tracking_uri=elsewhere.url).search_experiments()
+
+    assert len(elsewhere.seen) == 1
+    assert place.asked("signJwt") == 0
+
+
 def test_the_token_does_not_follow_a_redirect(place, elsewhere, monkeypatch):
     """To a sign-in page, which would answer 200 and be taken for MLflow's own answer."""
     monkeypatch.setattr(door.TOKENS, "_held", {settings.of(elsewhere.url): TOKEN})
@@ -200,6 +209,13 @@ def test_a_clock_that_is_off_is_the_first_thing_to_mend(elsewhere, off):
     there = format_datetime(datetime.now(timezone.utc) - timedelta(seconds=off), usegmt=True)
     elsewhere.answers_as_the_door(401, "Invalid IAP credentials: JWT signature is invalid", Date=there)
     with pytest.raises(errors.WrongClock, match="behind" if off < 0 else "ahead of"):
+        door.knock(Settings(elsewhere.url), TOKEN)
+
+
+def test_a_door_that_does_not_mark_its_answers(elsewhere):
+    """Is known by its words."""
+    elsewhere.answers = [(401, {}, "Invalid IAP credentials: Invalid bearer token. Invalid JWT audience.")]
+    with pytest.raises(errors.WrongAudience):
         door.knock(Settings(elsewhere.url), TOKEN)
 
 
