@@ -84,8 +84,11 @@ class Place:
         path.write_bytes(base64.b64decode(made["privateKeyData"]))
         return path
 
-    def revoke(self, path: Path) -> None:
-        self.owner("DELETE", f"{self._account_url}/keys/{json.loads(path.read_text())['private_key_id']}")
+    def revoke_keys(self) -> None:
+        """All of them."""
+        listed = self.owner("GET", f"{self._account_url}/keys", params={"keyTypes": "USER_MANAGED"})
+        for key in listed.get("keys", []):
+            self.owner("DELETE", f"iam.googleapis.com/v1/{key['name']}")
 
     @contextlib.contextmanager
     def without_role(self) -> Iterator[None]:
@@ -140,6 +143,7 @@ def place(shared_place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     forget_tokens()
     yield shared_place
     mlflow.set_tracking_uri(None)
+    shared_place.revoke_keys()
 
 
 def forget_tokens() -> None:

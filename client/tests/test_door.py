@@ -115,11 +115,10 @@ def test_the_role_is_taken_away_while_a_program_runs(place):
 
 def test_a_key_is_revoked_while_a_program_runs(place, tmp_path, monkeypatch):
     """Its signature is worth nothing from then on."""
-    key = place.key(tmp_path)
-    monkeypatch.setenv("MLFLOW_IAP_KEY_FILE", str(key))
+    monkeypatch.setenv("MLFLOW_IAP_KEY_FILE", str(place.key(tmp_path)))
     monkeypatch.setenv("MLFLOW_IAP_SOURCE", "key")
     experiments()
-    place.revoke(key)
+    place.revoke_keys()
     error = refused(place)
 
     assert type(error) is errors.BadKey
