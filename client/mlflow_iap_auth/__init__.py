@@ -23,12 +23,12 @@ def login(uri: str) -> None:
 
     here = settings.of(uri)
     TOKENS.forget(here)
-    TOKENS.current(here)
+    account = signatures.account_of(TOKENS.current(here))
     import mlflow
 
     os.environ["MLFLOW_TRACKING_AUTH"] = settings.NAME
     mlflow.set_tracking_uri(uri)
-    sys.stdout.write(f"You are {signatures.who(here)}, and log as {here.account or 'the account of the key'}.\n{uri}\n")
+    sys.stdout.write(f"You are {signatures.who(here)}, and log as {account}.\n{uri}\n")
 
 
 class OAuthMLflow:

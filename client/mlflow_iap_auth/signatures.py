@@ -5,7 +5,8 @@ What Identity-Aware Proxy takes: https://cloud.google.com/iap/docs/authenticatio
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,9 +36,6 @@ BUSY = (408, 429, 500, 502, 503, 504)
 SIGN_IN = "gcloud auth application-default login   # in Colab: from google.colab import auth; auth.authenticate_user()"
 
 Json = dict[str, Any]
-
-# google-auth would warn every hour that it finds no project; none is needed for what is asked here.
-logging.getLogger("google.auth._default").addFilter(lambda record: "No project ID" not in record.getMessage())
 
 
 @dataclass(frozen=True)
@@ -86,11 +84,17 @@ def bucket_token(settings: Settings, now: float) -> Token:
 
 
 def who(settings: Settings) -> str:
-    """Who asks for signatures, as far as that can be told without asking anybody for one."""
+    """Who asks for signatures: somebody's e-mail, or what can be said in its place."""
     try:
-        return _email(settings, _signed_in().token) or "somebody without an address"
+        return _email(settings, _signed_in()) or "somebody without an address"
     except NotSignedIn:
         return f"whoever holds {settings.key_file}"
+
+
+def account_of(token: Token) -> str:
+    """The e-mail of the account that a token for the door shows."""
+    claims = jwt.decode(token.text, verify=False)
+    return str(claims.get("email") or claims["iss"])
 
 
 def _first(settings: Settings, sign: Callable[[Way], Token]) -> Token:
@@ -160,11 +164,37 @@ _WAYS = {
 def _signed_in() -> Any:  # google-auth has no types
     """The user's own Application Default Credentials, fresh."""
     try:
-        credentials, _ = google.auth.default(scopes=[CLOUD])
+        with _no_word_of_projects():
+            credentials, _ = google.auth.default(scopes=[CLOUD])
     except exceptions.DefaultCredentialsError as error:
         raise NotSignedIn(f"Nobody is signed in to Google here: {error}", SIGN_IN) from error
     _refresh(credentials, NotSignedIn("Google does not take your sign-in any more", SIGN_IN))
     return credentials
+
+
+@contextmanager
+def _no_word_of_projects() -> Iterator[None]:
+    """google-auth would warn that it finds no project, every hour; what is asked here needs none."""
+    logger = logging.getLogger("google.auth._default")
+
+    def other(record: logging.LogRecord) -> bool:
+        return not record.getMessage().startswith("No project ID")
+
+    logger.addFilter(other)
+    try:
+        yield
+    finally:
+        logger.removeFilter(other)
+
+
+def _applied(credentials: Any) -> Callable[[requests.PreparedRequest], requests.PreparedRequest]:
+    """What lets `requests` send credentials, with the project that pays for requests if they name one."""
+
+    def authenticate(request: requests.PreparedRequest) -> requests.PreparedRequest:
+        credentials.apply(request.headers)
+        return request
+
+    return authenticate
 
 
 def _refreshed(credentials: Any, now: float) -> Token:
@@ -208,11 +238,11 @@ def _ask(settings: Settings, verb: str, body: Json) -> Json:
             f"Nothing tells which account logs to {settings.origin}.",
             "export MLFLOW_IAP_ACCOUNT=...@....iam.gserviceaccount.com as you were told it",
         )
-    access = _signed_in().token
+    you = _signed_in()
     url = settings.google(f"{IAM}/{settings.account}:{verb}")
 
     def once() -> requests.Response:
-        answer = _sent("POST", url, auth=bearing(access), json=body)
+        answer = _sent("POST", url, auth=_applied(you), json=body)
         if answer.status_code in BUSY:
             raise Unreachable(f"Google answers {answer.status_code}.", "Try again.")
         return answer
@@ -220,10 +250,10 @@ def _ask(settings: Settings, verb: str, body: Json) -> Json:
     answer = patiently(once)
     if answer.status_code == requests.codes.ok:
         return dict(answer.json())
-    raise _meaning(settings, answer, access)
+    raise _meaning(settings, answer, you)
 
 
-def _meaning(settings: Settings, answer: requests.Response, access: str) -> AccessError:
+def _meaning(settings: Settings, answer: requests.Response, you: Any) -> AccessError:
     """What the API's refusal is to the user."""
     try:
         said = str(answer.json()["error"]["message"])
@@ -235,7 +265,7 @@ def _meaning(settings: Settings, answer: requests.Response, access: str) -> Acce
         return BadSettings(
             f"There is no account {settings.account}.", "export MLFLOW_IAP_ACCOUNT=... as you were told it"
         )
-    email = _email(settings, access)
+    email = _email(settings, you)
     return NotAllowed(
         f"{email or 'Your identity'} may not sign for {settings.account}: {said}",
         f"An owner adds {email or 'you'} to [access] in provision.toml and types: python -m provision up\n"
@@ -243,10 +273,10 @@ def _meaning(settings: Settings, answer: requests.Response, access: str) -> Acce
     )
 
 
-def _email(settings: Settings, access: str) -> str:
-    """Whose an access token is, asked by a form, which no log of addresses shows; empty when Google does not say."""
+def _email(settings: Settings, credentials: Any) -> str:
+    """Whose credentials are, asked by a form, which no log of addresses shows; empty when Google does not say."""
     try:
-        answer = _sent("POST", settings.google(TOKENINFO), data={"access_token": access})
+        answer = _sent("POST", settings.google(TOKENINFO), data={"access_token": credentials.token})
         return str(answer.json().get("email", "")) if answer.ok else ""
     except (Unreachable, ValueError):
         return ""

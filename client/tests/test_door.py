@@ -1,5 +1,6 @@
 """The door: to whom the token goes, and what the door's answers are to the user."""
 
+import os
 import re
 import time
 from datetime import datetime, timedelta, timezone
@@ -90,6 +91,26 @@ def test_the_real_door_takes_the_other_header(place, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "for-the-server-behind")
 
     assert experiments()
+
+
+def test_a_password_in_netrc_does_not_displace_it(place, monkeypatch, tmp_path):
+    """Though `requests` would rather send that to a host that it stands for."""
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login ada password hers\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+
+    assert experiments()
+
+
+def test_large_files_go_in_parts_where_addresses_are_signed(place, monkeypatch):
+    """App Engine takes 32 MB at once, MLflow's own limit is 500; who has set another one keeps it."""
+    name = "MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE"
+    monkeypatch.setenv(name, "1")
+    plugin.Provider().get_auth()
+    kept = os.environ[name]
+    monkeypatch.delenv(name)
+    plugin.Provider().get_auth()
+
+    assert (kept, os.environ[name]) == ("1", str(16 * 1024 * 1024))
 
 
 def test_another_scheme_is_another_place(place, monkeypatch):

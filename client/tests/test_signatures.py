@@ -23,9 +23,10 @@ def claims(text):
     return jwt.decode(text, verify=False)
 
 
-def test_google_signs_in_ones_own_name(place):
+def test_google_signs_in_ones_own_name(place, caplog):
     """Two environment variables, and a program logs; there is no key anywhere, and one token for all its requests."""
     assert logged() == 0.5
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("google")] == []
     assert place.asked("signJwt") == 1
     told = claims(door.TOKENS.current(place.here).text)
     assert (told["iss"], told["aud"]) == (place.account, f"{place.origin}/*")
