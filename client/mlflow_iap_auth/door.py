@@ -13,9 +13,10 @@ import requests
 
 from mlflow_iap_auth import errors, settings, signatures
 from mlflow_iap_auth.errors import AccessError
+from mlflow_iap_auth.identity import TIMEOUT
 from mlflow_iap_auth.patience import patiently
 from mlflow_iap_auth.settings import Settings
-from mlflow_iap_auth.signatures import TIMEOUT, Token, bearing
+from mlflow_iap_auth.signatures import Token
 from mlflow_iap_auth.tokens import Tokens
 
 HEALTH = "/health"
@@ -59,7 +60,7 @@ class SignIn(requests.auth.AuthBase):
                 raise error
 
         request.register_hook("response", look)
-        return bearing(self._tokens.current(here).text, header)(request)
+        return self._tokens.current(here).bearing(header)(request)
 
 
 def enter(here: Settings, now: float) -> Token:
@@ -113,7 +114,7 @@ def asked(here: Settings, path: str, token: Token) -> requests.Response:
     try:
         answer = requests.get(
             here.origin + path,
-            auth=bearing(token.text),
+            auth=token.bearing(),
             headers={"Accept": "application/json"},
             timeout=TIMEOUT,
             allow_redirects=False,

@@ -4,38 +4,23 @@ What Identity-Aware Proxy takes: https://cloud.google.com/iap/docs/authenticatio
 """
 
 import json
-import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import google.auth
 import requests
-from google.auth import crypt, exceptions, jwt
-from google.auth.transport.requests import Request
+from google.auth import crypt, jwt
 from google.oauth2 import service_account
 
-from mlflow_iap_auth.errors import AccessError, BadKey, BadSettings, NotAllowed, NotSignedIn, Unreachable
-from mlflow_iap_auth.patience import patiently
+from mlflow_iap_auth.errors import AccessError, BadKey, BadSettings, NotAllowed, NotSignedIn
+from mlflow_iap_auth.identity import Authenticate, Json, ask, email, refresh, signed_in
 from mlflow_iap_auth.settings import SOURCES, Settings
 
-IAM = "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts"
-"""https://cloud.google.com/iam/docs/reference/credentials/rest/v1/projects.serviceAccounts"""
-
-TOKENINFO = "https://oauth2.googleapis.com/tokeninfo"
-CLOUD = "https://www.googleapis.com/auth/cloud-platform"
 BUCKETS = "https://www.googleapis.com/auth/devstorage.read_write"
 
 LIFETIME = 3600
 """Seconds a token lives: the door refuses longer ones."""
-
-TIMEOUT = 30.0
-BUSY = (408, 429, 500, 502, 503, 504)
-SIGN_IN = "gcloud auth application-default login   # in Colab: from google.colab import auth; auth.authenticate_user()"
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -50,6 +35,19 @@ class Token:
     text: str = field(repr=False)
     ends: float
 
+    def bearing(self, header: str = "Authorization") -> Authenticate:
+        """What lets `requests` send it; a plain header of the call would give way to a password in ~/.netrc.
+
+        Args:
+            header: The header in which it goes.
+        """
+
+        def authenticate(request: requests.PreparedRequest) -> requests.PreparedRequest:
+            request.headers[header] = f"Bearer {self.text}"
+            return request
+
+        return authenticate
+
 
 class Way(NamedTuple):
     """One source: what it can sign, at a time in seconds since 1970."""
@@ -57,16 +55,6 @@ class Way(NamedTuple):
     door: Callable[[Settings, float], Token]
     bucket: Callable[[Settings, float], Token]
     needs: str = ""  # the setting without which it is not tried by itself
-
-
-def bearing(text: str, header: str = "Authorization") -> Callable[[requests.PreparedRequest], requests.PreparedRequest]:
-    """What lets `requests` send a token; a plain header of the call would give way to a password in ~/.netrc."""
-
-    def authenticate(request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers[header] = f"Bearer {text}"
-        return request
-
-    return authenticate
 
 
 def door_token(settings: Settings, now: float) -> Token:
@@ -85,8 +73,10 @@ def bucket_token(settings: Settings, now: float) -> Token:
 
 def who(settings: Settings) -> str:
     """Who asks for signatures: somebody's e-mail, or what can be said in its place."""
+    if settings.key_file and settings.source in ("key", "oidc"):
+        return f"whoever holds {settings.key_file}"
     try:
-        return _email(settings, _signed_in()) or "somebody without an address"
+        return email(settings, signed_in()) or "somebody without an address"
     except NotSignedIn:
         return f"whoever holds {settings.key_file}"
 
@@ -119,12 +109,12 @@ def _claims(account: str, settings: Settings, now: float) -> Json:
 
 def _signed_jwt(settings: Settings, now: float) -> Token:
     claims = _claims(settings.account, settings, now)
-    return Token(_ask(settings, "signJwt", {"payload": json.dumps(claims)})["signedJwt"], claims["exp"])
+    return Token(ask(settings, "signJwt", {"payload": json.dumps(claims)})["signedJwt"], claims["exp"])
 
 
 def _access_token(settings: Settings, now: float) -> Token:
     asked = {"scope": [BUCKETS], "lifetime": f"{LIFETIME}s"}
-    return Token(_ask(settings, "generateAccessToken", asked)["accessToken"], now + LIFETIME)
+    return Token(ask(settings, "generateAccessToken", asked)["accessToken"], now + LIFETIME)
 
 
 def _id_token(settings: Settings, now: float) -> Token:
@@ -135,9 +125,9 @@ def _id_token(settings: Settings, now: float) -> Token:
         credentials = service_account.IDTokenCredentials.from_service_account_info(
             key, target_audience=settings.client_id
         )
-        return _refreshed(credentials, now)
+        return _kept(credentials, now)
     asked = {"audience": settings.client_id, "includeEmail": True}
-    return Token(_ask(settings, "generateIdToken", asked)["token"], now + LIFETIME)
+    return Token(ask(settings, "generateIdToken", asked)["token"], now + LIFETIME)
 
 
 def _self_signed(settings: Settings, now: float) -> Token:
@@ -147,7 +137,7 @@ def _self_signed(settings: Settings, now: float) -> Token:
 
 
 def _key_access_token(settings: Settings, now: float) -> Token:
-    return _refreshed(service_account.Credentials.from_service_account_info(_key(settings), scopes=[BUCKETS]), now)
+    return _kept(service_account.Credentials.from_service_account_info(_key(settings), scopes=[BUCKETS]), now)
 
 
 def _id_bucket_token(settings: Settings, now: float) -> Token:
@@ -161,56 +151,9 @@ _WAYS = {
 }
 
 
-def _signed_in() -> Any:  # google-auth has no types
-    """The user's own Application Default Credentials, fresh."""
-    try:
-        with _no_word_of_projects():
-            credentials, _ = google.auth.default(scopes=[CLOUD])
-    except exceptions.DefaultCredentialsError as error:
-        raise NotSignedIn(f"Nobody is signed in to Google here: {error}", SIGN_IN) from error
-    _refresh(credentials, NotSignedIn("Google does not take your sign-in any more", SIGN_IN))
-    return credentials
-
-
-@contextmanager
-def _no_word_of_projects() -> Iterator[None]:
-    """google-auth would warn that it finds no project, every hour; what is asked here needs none."""
-    logger = logging.getLogger("google.auth._default")
-
-    def other(record: logging.LogRecord) -> bool:
-        return not record.getMessage().startswith("No project ID")
-
-    logger.addFilter(other)
-    try:
-        yield
-    finally:
-        logger.removeFilter(other)
-
-
-def _applied(credentials: Any) -> Callable[[requests.PreparedRequest], requests.PreparedRequest]:
-    """What lets `requests` send credentials, with the project that pays for requests if they name one."""
-
-    def authenticate(request: requests.PreparedRequest) -> requests.PreparedRequest:
-        credentials.apply(request.headers)
-        return request
-
-    return authenticate
-
-
-def _refreshed(credentials: Any, now: float) -> Token:
-    _refresh(credentials, BadKey("Google does not take the key of MLFLOW_IAP_KEY_FILE", "Ask an owner for another."))
+def _kept(credentials: Any, now: float) -> Token:
+    refresh(credentials, BadKey("Google does not take the key of MLFLOW_IAP_KEY_FILE", "Ask an owner for another."))
     return Token(credentials.token, now + LIFETIME)
-
-
-def _refresh(credentials: Any, refused: AccessError) -> None:
-    """Get an access token; `refused` is what it means when Google does not give one."""
-    try:
-        with requests.Session() as session:
-            credentials.refresh(Request(session))
-    except exceptions.TransportError as error:
-        raise Unreachable("Google cannot be reached.", "Look at the network, and at HTTPS_PROXY.") from error
-    except exceptions.GoogleAuthError as error:
-        raise type(refused)(f"{refused.what}: {error.args[0]}", refused.hint) from error
 
 
 def _key(settings: Settings) -> Json:
@@ -226,64 +169,3 @@ def _key(settings: Settings) -> Json:
         ) from None
     except (ValueError, TypeError, KeyError):  # their texts may quote the file
         raise BadKey(f"{settings.key_file} is no key of a service account.", "Ask an owner for another.") from None
-
-
-def _ask(settings: Settings, verb: str, body: Json) -> Json:
-    """Ask the IAM Credentials API for something of the log pusher's, in the user's own name.
-
-    It is sent by `requests` itself: google-auth's session writes answers to the log when asked to, signed tokens too.
-    """
-    if not settings.account:
-        raise BadSettings(
-            f"Nothing tells which account logs to {settings.origin}.",
-            "export MLFLOW_IAP_ACCOUNT=...@....iam.gserviceaccount.com as you were told it",
-        )
-    you = _signed_in()
-    url = settings.google(f"{IAM}/{settings.account}:{verb}")
-
-    def once() -> requests.Response:
-        answer = _sent("POST", url, auth=_applied(you), json=body)
-        if answer.status_code in BUSY:
-            raise Unreachable(f"Google answers {answer.status_code}.", "Try again.")
-        return answer
-
-    answer = patiently(once)
-    if answer.status_code == requests.codes.ok:
-        return dict(answer.json())
-    raise _meaning(settings, answer, you)
-
-
-def _meaning(settings: Settings, answer: requests.Response, you: Any) -> AccessError:
-    """What the API's refusal is to the user."""
-    try:
-        said = str(answer.json()["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        said = answer.reason
-    if answer.status_code == requests.codes.unauthorized:
-        return NotSignedIn(f"Google does not take your sign-in any more: {said}", SIGN_IN)
-    if answer.status_code == requests.codes.not_found:
-        return BadSettings(
-            f"There is no account {settings.account}.", "export MLFLOW_IAP_ACCOUNT=... as you were told it"
-        )
-    email = _email(settings, you)
-    return NotAllowed(
-        f"{email or 'Your identity'} may not sign for {settings.account}: {said}",
-        f"An owner adds {email or 'you'} to [access] in provision.toml and types: python -m provision up\n"
-        "If you were told another account: export MLFLOW_IAP_ACCOUNT=...",
-    )
-
-
-def _email(settings: Settings, credentials: Any) -> str:
-    """Whose credentials are, asked by a form, which no log of addresses shows; empty when Google does not say."""
-    try:
-        answer = _sent("POST", settings.google(TOKENINFO), data={"access_token": credentials.token})
-        return str(answer.json().get("email", "")) if answer.ok else ""
-    except (Unreachable, ValueError):
-        return ""
-
-
-def _sent(method: str, url: str, **request: Any) -> requests.Response:
-    try:
-        return requests.request(method, url, timeout=TIMEOUT, allow_redirects=False, **request)
-    except requests.RequestException as error:
-        raise Unreachable(f"Google cannot be reached: {type(error).__name__}.", "Look at the network.") from error

@@ -39,7 +39,6 @@ class Place(Doors):
         self.server: subprocess.Popen[bytes] | None = None
         self._folder = folder
         self._port = _free_port()
-        self._ready = False
 
     def version_start(
         self, app: str, service: str, version: str, spec: dict[str, Any], image_dir: Path | None, account: str
@@ -56,14 +55,16 @@ class Place(Doors):
         with (self._folder / "mlflow.log").open("wb") as log:
             self.server = subprocess.Popen([sys.executable, "-m", "mlflow", "server"], env=env, stdout=log, stderr=log)
 
+    def wait(self) -> None:
+        """Until MLflow answers."""
+        patient = HTTPAdapter(max_retries=Retry(connect=1000, backoff_factor=0.1, backoff_max=0.5))
+        with requests.Session() as session:
+            session.mount("http://", patient)
+            session.get(f"http://127.0.0.1:{self._port}/health", timeout=240).raise_for_status()
+
     def _upstream(self, app: str, service: str, version: str) -> Upstream:
         del app, service, version
-        if not self._ready:
-            try:
-                self._ready = requests.get(f"http://127.0.0.1:{self._port}/health", timeout=5).ok
-            except requests.RequestException:
-                self._ready = False
-        return Upstream(self._port, ready=self._ready)
+        return Upstream(self._port, ready=True)
 
 
 def main(folder: Path) -> None:
@@ -78,7 +79,9 @@ def main(folder: Path) -> None:
     thread.start()
     world.machines = place = Place(world, world.url, folder)
     try:
-        sys.stdout.write(json.dumps(deployed(world, folder)) + "\n")
+        facts = deployed(world, folder)
+        place.wait()
+        sys.stdout.write(json.dumps(facts) + "\n")
         sys.stdout.flush()
         sys.stdin.read()
     finally:

@@ -135,9 +135,13 @@ def test_a_file_that_is_no_key(place, tmp_path, monkeypatch, text):
 
 
 def test_who_asks(place, tmp_path, monkeypatch):
-    """A person by address; without one, the holder of a key."""
+    """A person by address; the holder of a key, where it was named or nobody is signed in."""
     assert signatures.who(place.here) == ADA
     monkeypatch.setenv("MLFLOW_IAP_KEY_FILE", str(place.key(tmp_path)))
+    assert signatures.who(place.here) == ADA
+    monkeypatch.setenv("MLFLOW_IAP_SOURCE", "key")
+    assert signatures.who(place.here) == f"whoever holds {tmp_path / 'key.json'}"
+    monkeypatch.delenv("MLFLOW_IAP_SOURCE")
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
     assert signatures.who(place.here) == f"whoever holds {tmp_path / 'key.json'}"
 
