@@ -23,9 +23,11 @@ from provision.config import Config
 from provision.emulator.machines.door import Upstream
 from provision.emulator.server import create_app
 from provision.emulator.world import World
+from requests.adapters import HTTPAdapter
 from tests.journey.deploy import BASE, NUMBER, PROJECT, Deployment
 from tests.scenarios.doors import Doors
 from tests.tracking import Tracking
+from urllib3.util import Retry
 
 CLIENT = f"{NUMBER}-abc.apps.googleusercontent.com"
 PEOPLE = ("ada@example.com", "bob@example.com")
