@@ -159,7 +159,6 @@ def sign_in(monkeypatch: pytest.MonkeyPatch, place: Place, folder: Path, person:
     path = folder / f"{person}.json"
     credentials = {
         "type": "external_account_authorized_user",
-        "audience": "//iam.googleapis.com/locations/global/workforcePools/people/providers/test",
         "refresh_token": f"1//{person}",
         "token_url": f"{place.emulator}/oauth2.googleapis.com/token",
         "client_id": "client",

@@ -59,7 +59,7 @@ class Place(Doors):
 
     def wait(self) -> None:
         """Until MLflow answers."""
-        patient = HTTPAdapter(max_retries=Retry(connect=1000, backoff_factor=0.1, backoff_max=0.5))
+        patient = HTTPAdapter(max_retries=Retry(total=None, connect=120, backoff_factor=0.1, backoff_max=2))
         with requests.Session() as session:
             session.mount("http://", patient)
             session.get(f"http://127.0.0.1:{self._port}/health", timeout=240).raise_for_status()
