@@ -20,12 +20,15 @@ def login(uri: str) -> None:
     """
     from mlflow_iap_auth import settings, signatures
     from mlflow_iap_auth.door import TOKENS
+    from mlflow_iap_auth.errors import BadSettings
 
     here = settings.of(uri)
     TOKENS.forget(here)
     account = signatures.account_of(TOKENS.current(here))
-    import mlflow
-
+    try:
+        import mlflow
+    except ImportError as error:
+        raise BadSettings(f"MLflow cannot be used here: {error}", "pip install mlflow-skinny") from error
     os.environ["MLFLOW_TRACKING_AUTH"] = settings.NAME
     mlflow.set_tracking_uri(uri)
     sys.stdout.write(f"You are {signatures.who(here)}, and log as {account}.\n{uri}\n")

@@ -1,12 +1,15 @@
 """A colleague's whole program, in an environment that has only the client, mlflow-skinny, scikit-learn and pandas."""
 
+import filecmp
 import importlib.metadata
 import importlib.util
 import json
 import re
 from pathlib import Path
 
+import mlflow
 import pytest
+from test_artifacts import MB, filled
 
 HERE = Path(__file__).parent
 EXAMPLES = HERE.parents[1] / "examples"
@@ -43,26 +46,20 @@ def test_everything_that_mlflows_client_does(place, run):
     assert (place.asked("signJwt"), place.asked("generateAccessToken")) == (1, 1)
 
 
-@pytest.mark.parametrize("size", [600, 2048], ids=["600 MB", "2 GB"])
-@pytest.mark.large
+@pytest.mark.parametrize(
+    "size", [pytest.param(600, id="600 MB"), pytest.param(2048, id="2 GB", marks=pytest.mark.large)]
+)
 def test_a_large_model(place, tmp_path, size):
     """In pieces of 16 MB, and back, byte for byte."""
-    import mlflow
-    from test_artifacts import MB, filled
-
     sent = filled(tmp_path / "model.bin", size * MB)
     with mlflow.start_run() as run:
         mlflow.log_artifact(str(sent))
     back = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="model.bin")
+    same = filecmp.cmp(sent, back, shallow=False)
+    for path in (sent, Path(back)):  # the folders of tests are kept for a while
+        path.unlink()
 
-    assert same(sent, Path(back))
-
-
-def same(one: Path, other: Path) -> bool:
-    """Whether two large files are equal."""
-    import filecmp
-
-    return filecmp.cmp(one, other, shallow=False)
+    assert same
 
 
 def test_the_example_script_logs(place, run):

@@ -75,6 +75,17 @@ def test_the_check_tells_what_to_type(place, run, monkeypatch, name, value, says
     assert "Traceback" not in ran.stderr
 
 
+def test_mlflow_is_not_installed(place, run):
+    """It does not come with the client: some want the whole of it, most the small one."""
+    program = (
+        "import sys; sys.modules['mlflow'] = None; from mlflow_iap_auth import __main__; sys.exit(__main__.main())"
+    )
+    ran = run("-c", program)
+
+    assert (ran.returncode, "Traceback" in ran.stderr) == (1, False)
+    assert "pip install mlflow-skinny" in ran.stderr
+
+
 def test_importing_it_is_cheap(run):
     """Neither MLflow nor a library of Google's is loaded before it is needed."""
     program = (
