@@ -13,11 +13,12 @@ from typing import Any
 import uvicorn
 
 from provision import __version__
-from provision.emulator import scenarios
+from provision.emulator import scenarios, tokens
 from provision.emulator.server import create_app
 from provision.emulator.world import PROFILES, World
 
 NOTE = "emulator.json"
+CREDENTIALS = "credentials.json"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -109,15 +110,20 @@ def _machines(world: World, url: str) -> None:
 
 def _announce(world: World, port: int) -> None:
     """Say where it listens: in the data folder for programs, on stdout for people and tests."""
-    facts = {"port": port, "pid": os.getpid(), "version": __version__, "token": world.token}
+    url = f"http://127.0.0.1:{port}"
     if world.kept:
-        path = world.data / NOTE
-        draft = path.with_suffix(".draft")
-        draft.touch(mode=0o600)
-        draft.write_text(json.dumps(facts))
-        draft.replace(path)
-    sys.stdout.write(f"The emulator listens on http://127.0.0.1:{port}\n")
+        _write(world.data / CREDENTIALS, tokens.owners_file(world.token, url))
+        _write(world.data / NOTE, {"port": port, "pid": os.getpid(), "version": __version__, "token": world.token})
+    sys.stdout.write(f"The emulator listens on {url}\n")
     sys.stdout.flush()
+
+
+def _write(path: Path, facts: dict[str, Any]) -> None:
+    """Replace a file that nobody else may read, as a whole."""
+    draft = path.with_suffix(".draft")
+    draft.touch(mode=0o600)
+    draft.write_text(json.dumps(facts))
+    draft.replace(path)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import secrets
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from provision.emulator import errors
 from provision.emulator.clock import parse, stamp
@@ -45,6 +45,26 @@ def member_of(world: "World", authorization: str | None) -> str:
     if gone or parse(row["expires"]) <= world.clock.now():
         raise errors.unauthenticated(details=[_reason("ACCESS_TOKEN_EXPIRED")])
     return member
+
+
+def owners_file(token: str, url: str) -> dict[str, Any]:
+    """Application Default Credentials of a data folder's owner, as a file of them holds them.
+
+    Of all kinds it is the one whose address for renewing a token may be any:
+    https://cloud.google.com/java/docs/reference/google-auth-library/1.30.1/com.google.auth.oauth2.ExternalAccountAuthorizedUserCredentials.
+    It names no workforce pool (`audience`): google-auth would ask the real Google where that one may be used.
+
+    Args:
+        token: The token of the data folder, which never changes.
+        url: Where the emulator listens.
+    """
+    return {
+        "type": "external_account_authorized_user",
+        "client_id": "emulator",
+        "client_secret": "emulator",
+        "refresh_token": token,
+        "token_url": f"{url}/sts.googleapis.com/v1/oauthtoken",
+    }
 
 
 def _reason(name: str) -> dict[str, str]:

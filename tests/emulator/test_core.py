@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -284,6 +285,8 @@ def test_state_survives_a_kill(tmp_path: Path):
     second.stdout.close()
     assert (refused.status_code, allowed.status_code, answer.status_code) == (403, 200, 200)
     assert json.loads((tmp_path / "emulator.json").read_text())["token"] == facts["token"]
+    assert json.loads((tmp_path / "credentials.json").read_text())["token_url"].startswith(url)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.glob("*.json")} == {0o600}
 
 
 def test_the_guard_speaks_when_a_test_leaves_this_machine():

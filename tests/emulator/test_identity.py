@@ -4,6 +4,7 @@ import base64
 import json
 import time
 
+import google.auth
 import httpx
 import pytest
 from google.auth import jwt
@@ -230,6 +231,39 @@ def test_a_library_refreshes_by_the_token_endpoint(accounts, emulator):
     session.close()
 
     assert claims["target_audience"] == "https://x.example"
+
+
+@pytest.mark.source(
+    "https://cloud.google.com/java/docs/reference/google-auth-library/1.30.1/"
+    "com.google.auth.oauth2.ExternalAccountAuthorizedUserCredentials"
+)
+def test_who_signed_in_elsewhere_renews_a_token_at_the_address_in_the_file(emulator, tmp_path, monkeypatch):
+    """So do a folder's owner's own Application Default Credentials, which last as long as the folder does."""
+    file = tmp_path / "credentials.json"
+    file.write_text(json.dumps(tokens.owners_file(emulator.world.token, emulator.url)))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
+    credentials, _ = google.auth.default()
+    credentials.refresh(transport.Request())
+    first = credentials.token
+    emulator.reset()
+    credentials.refresh(transport.Request())
+
+    assert tokens.member_of(emulator.world, f"Bearer {credentials.token}") == emulator.world.owner
+    assert credentials.token != first
+
+
+@pytest.mark.parametrize(
+    ("form", "error"),
+    [
+        pytest.param({"grant_type": "refresh_token", "refresh_token": "x"}, "invalid_grant", id="a stranger's"),
+        pytest.param({"grant_type": "authorization_code"}, "unsupported_grant_type", id="another grant"),
+    ],
+)
+def test_what_renews_no_token(emulator, form, error):
+    """Refused as OAuth does: https://datatracker.ietf.org/doc/html/rfc6749#section-5.2."""
+    answer = httpx.post(f"{emulator.url}/sts.googleapis.com/v1/oauthtoken", data=form)
+
+    assert (answer.status_code, answer.json()["error"]) == (400, error)
 
 
 WHOSE = [

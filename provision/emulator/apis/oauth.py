@@ -25,12 +25,24 @@ def token(call: Call) -> Json | Reply:
     grant = call.body.get("grant_type")
     if grant == _JWT_BEARER:
         return _from_jwt(call, str(call.body.get("assertion") or ""))
-    if grant == "refresh_token":
-        row = call.world.table("refresh_tokens").get(str(call.body.get("refresh_token") or ""))
-        if row is None:
-            return _refused("invalid_grant", "Bad Request")
-        return _bearer(call, str(row["member"]))
-    return _refused("unsupported_grant_type", f"Invalid grant_type: {grant}")
+    return _renewed(call)
+
+
+@endpoint("sts.oauthtoken", "POST", "sts.googleapis.com/v1/oauthtoken")
+def renew(call: Call) -> Json | Reply:
+    """An access token for the refresh token of who has signed in with an identity of another provider."""
+    return _renewed(call)
+
+
+def _renewed(call: Call) -> Json | Reply:
+    """An access token for a refresh token; the token of the data folder is one of its owner."""
+    grant, sent = call.body.get("grant_type"), str(call.body.get("refresh_token") or "")
+    if grant != "refresh_token":
+        return _refused("unsupported_grant_type", f"Invalid grant_type: {grant}")
+    if sent == call.world.token:
+        return _bearer(call, call.world.owner)
+    row = call.world.table("refresh_tokens").get(sent)
+    return _refused("invalid_grant", "Bad Request") if row is None else _bearer(call, str(row["member"]))
 
 
 def _from_jwt(call: Call, assertion: str) -> Json | Reply:
