@@ -12,7 +12,7 @@ from typing import NoReturn
 import click
 
 from provision import __version__, interrupts, log
-from provision.commands import checking, looking, making, proving, rehearsing, removing, state, undoing
+from provision.commands import checking, inviting, looking, making, proving, rehearsing, removing, state, undoing
 from provision.errors import BadUsage, Defect, Interrupted, NotSignedIn, ProvisionError
 from provision.options import InReadingOrder
 
@@ -36,6 +36,7 @@ for command in (
     proving.verify,
     looking.status,
     looking.token,
+    inviting.client,
     undoing.rollback,
     undoing.release,
     removing.down,

@@ -52,6 +52,11 @@ def has_data(folder: Path = FOLDER) -> bool:
     return (folder / "data").is_dir()
 
 
+def credentials_file(folder: Path = FOLDER) -> Path:
+    """Where an emulator keeps its owner's Application Default Credentials, for programs that sign in by such."""
+    return (folder / "data" / "credentials.json").resolve()
+
+
 def find(folder: Path = FOLDER) -> Emulator | None:
     """Find the emulator of a folder, if it is running and answers."""
     import requests

@@ -275,6 +275,19 @@ class InReadingOrder(click.Group):
         return list(self.commands)
 
 
+def handed_down() -> bool:
+    """Whether the command that runs is a group of which another one was typed, which then gets the options of this one.
+
+    So they may stand before or behind its name.
+    """
+    context = click.get_current_context()
+    if context.invoked_subcommand is None:
+        return False
+    given = {name: value for name, value in context.params.items() if value is not None}
+    context.default_map = {context.invoked_subcommand: given}
+    return True
+
+
 def _must_agree(said: dict[str, str], path: Path, values: dict[str, Any]) -> None:
     for key, value in said.items():
         if key in values and value != values[key]:

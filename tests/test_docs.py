@@ -91,11 +91,11 @@ def test_commands_that_a_page_tells_to_type_exist(page: Path) -> None:
         assert name, typed
         assert command, typed
         context = command.make_context(name, rest, parent=group)
-        if isinstance(command, click.Group) and rest:
-            name, command, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+        while isinstance(command, click.Group) and (rest := [*context._protected_args, *context.args]):
+            name, command, rest = command.resolve_command(context, rest)
             assert name, typed
             assert command, typed
-            command.make_context(name, rest, parent=context)
+            context = command.make_context(name, rest, parent=context)
 
 
 def test_the_readme_sets_up_everything_in_two_lines() -> None:

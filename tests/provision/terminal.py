@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from provision import __version__
+from provision.emulator.tokens import owners_file
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["provision.cli", "provision.identity", "provision.verify", "steps", "google.cloud.storage",
@@ -174,6 +175,7 @@ class Folder:
             "token": self.token,
         }
         (data / "emulator.json").write_text(json.dumps(note))
+        (data / "credentials.json").write_text(json.dumps(owners_file(self.token, self.url)))
 
     def type(self, *words: str, code: int = 0) -> Typed:
         """Type a command without a terminal, and wait for its end, which must be the expected one."""

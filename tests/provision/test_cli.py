@@ -13,7 +13,8 @@ from tests.provision.conftest import PROJECT, folder_in
 from tests.provision.terminal import Folder
 
 COMMANDS = (
-    "doctor", "up", "plan", "drift", "verify", "status", "token", "rollback", "release", "down", "stop", "rehearse",
+    "doctor", "up", "plan", "drift", "verify", "status", "token", "client", "rollback", "release", "down", "stop",
+    "rehearse",
 )  # fmt: skip
 
 
