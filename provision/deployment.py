@@ -9,6 +9,19 @@ APP_ENGINE_REGIONS = {"europe-west1": "europe-west", "us-central1": "us-central"
 """The two regions that App Engine spells its own way (https://cloud.google.com/appengine/docs/flexible/locations)."""
 
 
+def member_of(email: str) -> str:
+    """The IAM member of an address: a person, or the account of a program.
+
+    https://cloud.google.com/iam/docs/principal-identifiers; Google refuses an account that is called a user.
+    """
+    return f"serviceAccount:{email}" if email.endswith(".gserviceaccount.com") else f"user:{email}"
+
+
+def is_of_people(member: str) -> bool:
+    """Whether an IAM member is a person or holds some, and not a program."""
+    return member.startswith(("user:", "group:", "domain:"))
+
+
 @dataclass(frozen=True)
 class Deployment:
     """What the steps declare from.
@@ -72,7 +85,7 @@ class Deployment:
         """
         access = self.config.access
         return sorted(
-            {f"user:{user.lower()}" for user in access.users}
+            {member_of(user.lower()) for user in access.users}
             | {f"group:{group.lower()}" for group in access.groups}
             | {f"domain:{domain.lower()}" for domain in access.domains}
         )

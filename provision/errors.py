@@ -215,6 +215,13 @@ class PermissionDenied(ProvisionError):
     hint = "Ask an owner of the project for the missing role, then run the same command again."
 
 
+class NotLetIn(ProvisionError):
+    """Somebody was asked about who will not get in, or whose programs will not."""
+
+    exit_code = 5
+    hint = "Name them in access.users in provision.toml, then type python -m provision up."
+
+
 # The run
 
 

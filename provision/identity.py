@@ -4,6 +4,7 @@ import json
 import time
 
 from provision.clock import Clock
+from provision.deployment import member_of
 from provision.errors import NeedsAnAccount
 from provision.gcp import TIMEOUT, Gcp
 from provision.patience import Patience
@@ -42,9 +43,7 @@ def asked(gcp: Gcp) -> str:
     if answer.status_code in _BUSY:
         answer.raise_for_status()
     email = str(answer.json().get("email", "")) if answer.ok else ""
-    if not email:
-        return ""
-    return f"serviceAccount:{email}" if email.endswith(".gserviceaccount.com") else f"user:{email}"
+    return member_of(email) if email else ""
 
 
 def must_have_an_account(gcp: Gcp) -> None:

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from provision.commands import checking
+from provision.errors import BadUsage
 from provision.invitation import FORMATS, PACKAGE
 from provision.options import InReadingOrder, Options, common, handed_down
 
@@ -49,3 +51,43 @@ def _invitation(gcp: "Gcp", ledger: "Ledger", package: str) -> "Invitation":
         credentials=str(local.credentials_file()) if gcp.emulator else "",
     )
     return invitation.Invitation(variables, package, ledger.project, ledger.region)
+
+
+@client.command()
+@common
+@click.option("--as", "who", metavar="USER", required=True, help="An e-mail address, or an IAM member.")
+def check(options: Options, who: str) -> None:
+    """Tell whether somebody will get in, and why not, from the policies.
+
+    Nothing is tried in their name. Ends with exit code 5 when something is in their way.
+    """
+    from provision import config, doctor, session
+    from provision.doctor import guest
+    from provision.doctor.telling import Status
+
+    member = _member(who)
+    gcp, store = options.open(options.whose())
+    with session.reading(gcp, store) as ledger:
+        gcp.project = ledger.project
+        known = {"project": ledger.project, "env": ledger.env, "region": ledger.region}
+        facts = checking.facts_of(options, config.check(known, "the ledger"), gcp, ledger=ledger)
+        findings = doctor.run(guest.checks(member), facts)
+    options.report.examined(findings)
+    stands = {found.status for found in findings}
+    if Status.BLOCKED in stands:
+        options.report.line(f"Something is in the way of {member}, or of their programs.")
+        raise SystemExit(checking.BLOCKED)
+    certain = stands <= {Status.OK}
+    options.report.line(f"{member} gets in, and so do their programs{'' if certain else ', as far as can be told'}.")
+
+
+def _member(who: str) -> str:
+    """Whom somebody means who types an address, or an IAM member."""
+    from provision.deployment import member_of
+
+    kind, colon, address = who.partition(":")
+    if colon and kind and address:
+        return who if "//" in address else f"{kind}:{address.lower()}"
+    if "@" not in who.strip("@"):
+        raise BadUsage(f"--as {who!r} is neither an e-mail address nor an IAM member.", hint="Type --as ada@acme.com.")
+    return member_of(who.lower())

@@ -4,8 +4,9 @@ It serves people of the project's own organization; a project without one needs 
 (https://docs.cloud.google.com/iap/docs/custom-oauth-configuration).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from provision.deployment import is_of_people
 from provision.doctor.facts import Facts
 from provision.doctor.telling import Finding, blocked, ok, unasked, unchecked, warning
 from provision.errors import NeedsCustomClient
@@ -20,7 +21,12 @@ BY_HAND = (
 
 def opens(facts: Facts) -> Iterator[Finding]:
     """Whether the OAuth client of the front door can let in those who are named."""
-    if facts.settings.door.client_id:
+    yield from lets_in(facts, facts.settings.door.client_id, facts.deployment.members)
+
+
+def lets_in(facts: Facts, client_id: str | None, members: Sequence[str]) -> Iterator[Finding]:
+    """Whether an OAuth client can let some members in; Google's own one if it has no id."""
+    if client_id:
         yield ok("You bring your own OAuth client, which lets in whomever its audience allows.")
         return
     parent = facts.project.parent
@@ -39,14 +45,14 @@ def opens(facts: Facts) -> Iterator[Finding]:
             )
         )
     else:
-        yield from _outsiders(facts, f"If somebody does not belong to it, {by_hand}")
+        people = [member for member in members if is_of_people(member)]
+        yield from _outsiders(facts, people, f"If somebody does not belong to it, {by_hand}")
 
 
-def _outsiders(facts: Facts, todo: str) -> Iterator[Finding]:
+def _outsiders(facts: Facts, members: Sequence[str], todo: str) -> Iterator[Finding]:
     """Who is named and does not belong to the organization, as far as addresses tell."""
-    members = facts.deployment.members
     if not members:
-        yield ok("Google's own OAuth client is used; nobody but the log pusher may pass yet.")
+        yield ok("Google's own OAuth client is used; no person may pass yet.")
         return
     try:
         found = facts.organization

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from provision.constraints import advice
+from provision.deployment import is_of_people
 from provision.doctor import together
 from provision.doctor.facts import Facts
 from provision.doctor.telling import Finding, blocked, ok, unasked, unchecked, warning
@@ -120,7 +121,7 @@ def _domains(facts: Facts, constraint: str, rules: Rules) -> Iterator[Finding]:
     values = {value for rule in rules for value in rule.get("values", {}).get("allowedValues", [])}
     found = facts.organization or {}
     customer, domain = found.get("owner", {}).get("directoryCustomerId", ""), found.get("displayName", "")
-    members = facts.deployment.members
+    members = [member for member in facts.deployment.members if is_of_people(member)]
     own = {customer, f"is:{customer}", f"under:{found.get('name')}"}
     outside = [one for one in members if not (own & values) or one.partition(":")[2].rpartition("@")[2] != domain]
     if outside:

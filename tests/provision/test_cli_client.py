@@ -184,6 +184,14 @@ def test_where_the_client_is_installed_from_can_be_said(deployed, form):
     assert ("mlflow_iap_auth-0.1-py3-none-any.whl" in told["text"]) == (form not in {"env", "dotenv"})
 
 
+def test_options_may_stand_before_or_behind_what_is_asked_for(deployed):
+    """None is lost on the way."""
+    before = deployed.type("client", "--local", *STATE, "--json", "check", "--as", "owner@example.com")
+    behind = deployed.type("client", "check", "--as", "owner@example.com", "--json", "--local", *STATE)
+
+    assert before.json == behind.json
+
+
 def test_a_programs_own_sign_in_works_on_this_machine(deployed, told):
     """With these variables and no others, by Application Default Credentials, which is what the client goes by."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("GOOGLE_", "MLFLOW_"))}

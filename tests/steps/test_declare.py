@@ -214,6 +214,13 @@ def test_people_are_told_as_the_policy_spells_them():
     assert set(made.members) <= set(members)
 
 
+def test_the_account_of_a_program_is_no_user():
+    """Google refuses one that is called so: https://cloud.google.com/iam/docs/principal-identifiers."""
+    made = deployment(access={"users": ["trainer@acme.iam.gserviceaccount.com"]})
+
+    assert made.members == ["serviceAccount:trainer@acme.iam.gserviceaccount.com"]
+
+
 @pytest.mark.parametrize(
     ("runners", "members"),
     [
