@@ -27,7 +27,7 @@ FLOORS = (
     {"step"},
     {"compare", "operations", "plan"},
     {"patience", "renewal"},
-    {"bootstrap", "deeds", "identity", "inspect", "traces"},
+    {"bootstrap", "deeds", "identity", "inspect", "keys", "traces"},
     {"convergence", "proof"},
     {"engine", "verify"},
     {"session", "teardown"},

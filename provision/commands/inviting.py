@@ -1,17 +1,22 @@
 """`client ...`: what the owner of a deployment does for those who log to it."""
 
+import contextlib
+import json
+import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from provision.commands import checking
+from provision.commands import checking, ledgers, running
 from provision.errors import BadUsage
 from provision.invitation import FORMATS, PACKAGE
-from provision.options import InReadingOrder, Options, common, handed_down
+from provision.options import InReadingOrder, Options, common, handed_down, takes_turns
 
 if TYPE_CHECKING:
     from provision.gcp import Gcp
     from provision.invitation import Invitation
+    from provision.keys import Key
     from state.ledger import Ledger
 
 
@@ -91,3 +96,104 @@ def _member(who: str) -> str:
     if "@" not in who.strip("@"):
         raise BadUsage(f"--as {who!r} is neither an e-mail address nor an IAM member.", hint="Type --as ada@acme.com.")
     return member_of(who.lower())
+
+
+@client.group(cls=InReadingOrder, invoke_without_command=True)
+@common
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Where to write it, in no git work tree.")
+@click.option("--yes", count=True, help="Do not ask; a key is asked for twice, so it takes two of them.")
+@takes_turns
+def key(options: Options, out: Path | None, yes: int, lock_timeout: float | None) -> None:
+    """Make a key of the log pusher, for a program that cannot sign in to Google otherwise.
+
+    Hardly ever needed, and forbidden by most organizations. status tells of keys, and when each is to be replaced.
+    """
+    if handed_down():
+        return
+    import structlog
+
+    from provision import keys, session
+
+    if out is None:
+        raise BadUsage("Where shall the key go?", hint="Name a new file with --out FILE, outside of any git work tree.")
+    keys.must_lie_well(out)
+    gcp, store = options.open(options.whose(), resume=True)
+    with session.reading(gcp, store) as ledger:
+        gcp.project, account = ledger.project, _log_pusher(ledger)
+        keys.must_be_allowed(gcp)
+        keys.must_have_room(account, keys.listed(gcp, account))
+    _ask_twice(options, account.rpartition("/")[2], yes)
+    with ledgers.holding(options, gcp, store, lock_timeout):
+        made = keys.make(gcp, account, out)
+        structlog.get_logger().debug("key.made", key=made.id, account=account)
+    options.report.object(key=made.id, file=str(out), due=made.due.date())
+    options.report.line(f"Key {made.id} is in {out}, which nobody but you may read; it works within some minutes.")
+    options.report.line(f"For a program:  export MLFLOW_IAP_KEY_FILE={shlex.quote(str(out.resolve()))}")
+    options.report.line(f"Replace it by {made.due:%Y-%m-%d}; status reminds you.")
+    options.report.line(f"Take it away:   {options.command('client', 'key', 'revoke', made.id)}")
+
+
+@key.command()
+@common
+@click.argument("which", nargs=-1, metavar="[KEY]...")
+@click.option("--yes", count=True, help="Do not ask.")
+@takes_turns
+def revoke(options: Options, which: tuple[str, ...], yes: int, lock_timeout: float | None) -> None:
+    """Take keys of the log pusher away, by id or by file; all of them if none is named.
+
+    Who still uses one does not get in any more.
+    """
+    import structlog
+
+    from provision import keys, session
+
+    gcp, store = options.open(options.whose(), resume=True)
+    with session.reading(gcp, store) as ledger:
+        gcp.project, account = ledger.project, _log_pusher(ledger)
+        known = {found.id: found for found in keys.listed(gcp, account)}
+    chosen = [_chosen(known, word) for word in which] or list(known.values())
+    if chosen and not yes:
+        running.must_be_answered(options, "takes keys away")
+        for found in chosen:
+            options.report.line(f"  {found.id}  of {found.made:%Y-%m-%d}")
+        if not click.confirm("Take them away?"):
+            raise BadUsage("Not confirmed; nothing was touched.")
+    if chosen:
+        with ledgers.holding(options, gcp, store, lock_timeout):
+            for found in chosen:
+                keys.revoke(gcp, account, found)
+                structlog.get_logger().debug("key.revoked", key=found.id, account=account)
+    options.report.object(revoked=[found.id for found in chosen])
+    for found in chosen:
+        options.report.line(f"Key {found.id} is good for nothing any more.")
+    if not chosen:
+        options.report.line("There is no key to be taken away.")
+
+
+def _log_pusher(ledger: "Ledger") -> str:
+    """Full name of the account that clients use."""
+    from provision import session
+
+    return f"projects/{ledger.project}/serviceAccounts/{session.log_pusher_of(ledger)}"
+
+
+def _ask_twice(options: Options, account: str, yes: int) -> None:
+    """Go on only if a key is really meant."""
+    hint = "Add --yes --yes if a key is really what you want."
+    if yes < 2:
+        running.must_be_answered(options, "makes a key, twice", hint=hint)
+    if yes < 1:
+        options.report.line(f"Most programs need no key: {options.command('client')} says what they need instead.")
+        if not click.confirm("Make one all the same?"):
+            raise BadUsage("Not confirmed; nothing was touched.")
+    if yes < 2:
+        running.confirm(options, f"Whoever has the file is {account}. Type key to make it", "key")
+
+
+def _chosen(known: "dict[str, Key]", word: str) -> "Key":
+    """The key that is meant by its id, or by the file that it was written to."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # no file, or none with a key in it
+        word = str(json.loads(Path(word).read_text(encoding="utf-8"))["private_key_id"])
+    if word not in known:
+        raise BadUsage(f"{word} is no key of the log pusher.", hint=f"Its keys: {', '.join(known) or 'none'}.")
+    return known[word]

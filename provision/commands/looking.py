@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING
 import click
 
 from provision.commands import running
+from provision.errors import NothingDeployed
 from provision.options import Options, common
 
 if TYPE_CHECKING:
+    from provision.gcp import Gcp
     from state.ledger import Ledger
 
 
@@ -37,6 +39,7 @@ def status(options: Options) -> None:
     gcp, store = options.open(options.whose())
     with session.reading(gcp, store) as ledger:
         held_by = session.holder_of(store)
+        keys = _keys(gcp, ledger)
     rows: dict[str, int] = {}
     for record in ledger.records.values():
         rows[record.step] = rows.get(record.step, 0) + 1
@@ -54,6 +57,7 @@ def status(options: Options) -> None:
             f"{ref} since {record.waits.since}" for ref, record in ledger.records.items() if record.waits
         ),
         "held_by": held_by,
+        "keys": keys,
     }
     options.report.status(facts, rows)
 
@@ -71,6 +75,24 @@ def token(options: Options) -> None:
     options.report.object(token=signed, url=url)
     if not options.as_json:
         click.echo(signed)
+
+
+def _keys(gcp: "Gcp", ledger: "Ledger") -> str | None:
+    """The log pusher's keys, which only Google knows; a look at them that fails keeps nothing else from being told."""
+    from provision import clock, keys, retry, session
+    from provision.doctor import telling
+    from provision.refusals import refusal_of
+
+    try:
+        found = keys.listed(gcp, f"projects/{ledger.project}/serviceAccounts/{session.log_pusher_of(ledger)}")
+    except NothingDeployed:
+        return None
+    except Exception as error:
+        if refusal_of(error) is None:
+            raise
+        return None if retry.absent(error) else f"cannot be listed: {telling.in_words(error)}"
+    now = clock.SystemClock().now()
+    return "; ".join(key.told(now) for key in found) or None
 
 
 def _rollback(ledger: "Ledger") -> str | None:

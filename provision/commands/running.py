@@ -133,10 +133,10 @@ def must_be_rows(names: Sequence[str], said_by: str) -> None:
             raise BadUsage(f"{said_by} {name!r} is no row of the table{meant}", hint=known)
 
 
-def must_be_answered(options: Options, what: str) -> None:
+def must_be_answered(options: Options, what: str, *, hint: str = "Add --yes.") -> None:
     """Make sure that somebody is there to answer: not where a program reads what is printed; raises BadUsage."""
     if options.as_json or not sys.stdin.isatty():
-        raise BadUsage(f"This asks before it {what}, and nobody is there to answer.", hint="Add --yes.")
+        raise BadUsage(f"This asks before it {what}, and nobody is there to answer.", hint=hint)
 
 
 def confirm(options: Options, question: str, answer: str) -> None:

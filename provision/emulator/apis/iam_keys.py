@@ -9,6 +9,7 @@ from provision.emulator.apis import orgpolicy
 from provision.emulator.apis.iam import find, name_of, resource
 
 _MOST = 10  # keys of one account
+_FORBIDDING = ("iam.disableServiceAccountKeyCreation", "iam.managed.disableServiceAccountKeyCreation")
 
 
 def _shown(account: Json, key: Json) -> Json:
@@ -35,10 +36,10 @@ def _find(call: Call) -> tuple[Json, Json]:
 def create(call: Call) -> Json:
     """Make a key; its private half is in this answer and nowhere else."""
     account, world = find(call), call.world
-    constraint = "iam.disableServiceAccountKeyCreation"
-    if orgpolicy.enforced(world, account["projectId"], constraint):
-        message = "Key creation is not allowed on this service account."
-        raise orgpolicy.violated(constraint, name_of(account), message)
+    for constraint in _FORBIDDING:
+        if orgpolicy.enforced(world, account["projectId"], constraint):
+            message = "Key creation is not allowed on this service account."
+            raise orgpolicy.violated(constraint, name_of(account), message)
     if sum(key["keyType"] == "USER_MANAGED" for key in keys.account_keys(world, account["email"])) >= _MOST:
         raise errors.failed_precondition("Precondition check failed.")
     key = keys.new_account_key(world, account["email"], user_managed=True)
