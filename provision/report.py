@@ -98,7 +98,7 @@ class Report:
         seconds: float,
         contact: str | None,
     ) -> None:
-        """Show the end of `up`; commands holds what to type for ``export``, ``drift`` and ``down``."""
+        """Show the end of `up`; commands holds what to type for ``export``, ``client``, ``drift`` and ``down``."""
         changes = [{"verb": item.verb, "step": item.step, "ref": item.ref} for item in done]
         self.object(url=url, access=list(members), changes=changes, proved=list(proved), seconds=round(seconds, 1))
         summary = (
@@ -110,6 +110,7 @@ class Report:
             self.say(f"Whom to ask for access: {escape(contact)}")
         self.say("\nNext:")
         self.say(f"  log from here    [cyan]{escape(commands['export'])}[/]")
+        self.say(f"  for colleagues   [cyan]{escape(commands['client'])}[/]")
         self.say(f"  what changed?    [cyan]{escape(commands['drift'])}[/]")
         self.say(f"  take it away     [cyan]{escape(commands['down'])}[/]")
 

@@ -83,7 +83,8 @@ def up(
     if only:
         options.report.changed(engine.done, time.monotonic() - begun)
         return
-    commands = {name: options.command(name) for name in ("drift", "down")} | {"export": _export(options, gcp, url)}
+    commands = {name: options.command(name) for name in ("client", "drift", "down")}
+    commands["export"] = _export(options, gcp, url)
     seconds = time.monotonic() - begun
     options.report.deployed(commands, url, deployment.members, engine.done, links, seconds, settings.support_email)
 

@@ -326,10 +326,12 @@ def test_an_organization_may_forbid_accounts(accounts, google):
     assert error_of(caught)["status"] == "FAILED_PRECONDITION"
 
 
-def test_an_organization_may_forbid_keys(accounts, google):
-    """The constraint is seen beforehand, and enforced."""
+@pytest.mark.parametrize(
+    "constraint", ["iam.disableServiceAccountKeyCreation", "iam.managed.disableServiceAccountKeyCreation"]
+)
+def test_an_organization_may_forbid_keys(accounts, google, constraint):
+    """The constraint, in its older and its newer form, is seen beforehand, and enforced."""
     policies = google.discovery("orgpolicy", "v2").projects().policies()
-    constraint = "iam.disableServiceAccountKeyCreation"
     free = policies.getEffectivePolicy(name=f"projects/{PROJECT}/policies/{constraint}").execute()
     body = {"name": f"projects/{PROJECT}/policies/{constraint}", "spec": {"rules": [{"enforce": True}]}}
     policies.create(parent=f"projects/{PROJECT}", body=body).execute()

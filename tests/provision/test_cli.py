@@ -64,6 +64,7 @@ def test_a_second_up_changes_nothing_and_says_what_to_type_next(deployed, shared
     assert shared_cloud.writes() == []
     assert "nothing to change" in again.out
     assert '$(python -m provision token --local)"' in again.out
+    assert "python -m provision client --local" in again.out
     assert "python -m provision drift --local" in again.out
     assert "python -m provision down --local" in again.out
     assert again.err == ""
