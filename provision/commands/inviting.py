@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     "--package", metavar="PLACE", default=PACKAGE, show_default=True, help="What pip installs the client from."
 )
 def client(options: Options, form: str, package: str) -> None:
-    """Print what to send to a colleague: how to install the client, what to set, how to check.
+    """Print what to send to a colleague, to log from their code.
 
-    It is three lines for people, or what another program reads. PLACE is a name in an index, a URL or a file.
+    Three lines: how to install the client, what to set, how to check. Or the same as another program reads it. PLACE is
+    a name in an index, a URL or a file.
     """
     if handed_down():
         return

@@ -1,6 +1,7 @@
 """From an empty project to an empty project: what the commands do where nothing is, and what `down` leaves."""
 
 import json
+import shutil
 
 import pytest
 
@@ -52,8 +53,7 @@ def test_where_nothing_is_deployed(folder, cloud, words, services):
 @pytest.mark.parametrize("words", ["plan", "status", "drift", "verify", "token", "down --yes"])
 def test_where_no_emulator_runs(folder, words):
     """Nothing is started only to be asked."""
-    (folder.path / ".provision" / "data" / "emulator.json").unlink()
-    (folder.path / ".provision" / "data").rmdir()
+    shutil.rmtree(folder.path / ".provision" / "data")
     told = folder.type(*words.split(), "--local", code=3)
 
     assert "No emulator runs for this folder." in told.err
