@@ -3,7 +3,9 @@
 import ast
 import json
 import os
+import select
 import shlex
+import socket
 import subprocess
 import sys
 
@@ -22,7 +24,7 @@ APP = "https://mlflow-dot-acme-ml-prod.ey.r.appspot.com"
 USUAL = "mlflow-log-pusher@acme-ml-prod.iam.gserviceaccount.com"
 
 SIGNS = """
-import json, os
+import json, os, threading
 import google.auth, google.auth.transport.requests
 credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
 session = google.auth.transport.requests.AuthorizedSession(credentials)
@@ -30,6 +32,8 @@ emulator, account = os.environ["MLFLOW_IAP_EMULATOR"], os.environ["MLFLOW_IAP_AC
 url = f"{emulator}/iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{account}:signJwt"
 claims = {"iss": account, "sub": account, "aud": os.environ["MLFLOW_TRACKING_URI"] + "/*"}
 print(session.post(url, json={"payload": json.dumps(claims)}).json()["signedJwt"])
+for thread in set(threading.enumerate()) - {threading.current_thread()}:
+    thread.join()
 """
 
 
@@ -193,15 +197,20 @@ def test_options_may_stand_before_or_behind_what_is_asked_for(deployed):
 
 
 def test_a_programs_own_sign_in_works_on_this_machine(deployed, told):
-    """With these variables and no others, by Application Default Credentials, which is what the client goes by."""
+    """By these variables and no others, as Application Default Credentials; and the real Google hears nothing of it."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("GOOGLE_", "MLFLOW_"))}
-    ran = subprocess.run(
-        [sys.executable, "-c", SIGNS], env=kept | told["variables"], capture_output=True, text=True, check=True
-    )
+    with socket.create_server(("127.0.0.1", 0)) as elsewhere:
+        kept["HTTPS_PROXY"] = f"http://127.0.0.1:{elsewhere.getsockname()[1]}"
+        command = [sys.executable, "-c", SIGNS]
+        ran = subprocess.run(
+            command, env=kept | told["variables"], capture_output=True, text=True, check=True, timeout=60
+        )
+        asked_elsewhere, _, _ = select.select([elsewhere], [], [], 0)
     claims = jwt.decode(ran.stdout.strip(), verify=False)
 
     assert claims["sub"] == f"mlflow-log-pusher@{PROJECT}.iam.gserviceaccount.com"
     assert claims["aud"] == f"{told['variables']['MLFLOW_TRACKING_URI']}/*"
+    assert asked_elsewhere == []
 
 
 def test_nothing_is_sent_of_what_is_not_deployed(folder):

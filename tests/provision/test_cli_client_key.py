@@ -268,6 +268,8 @@ def test_an_answer_that_is_lost(deployed, shared_cloud, out):
     assert "It may have been made all the same, and nobody has it" in told.err
     assert not out.exists()
     assert key in deployed.type("status", "--local", *STATE).out
+    assert "python -m provision client --local --state ./ledger.json key revoke KEY takes one away." in told.err
+    assert key in deployed.type("client", "--local", *STATE, "key", "revoke", key, "--yes").out
 
 
 def test_an_account_has_ten_keys_at_the_most(deployed, shared_cloud, out):
