@@ -4,6 +4,7 @@ The ids are those of the discovery documents, https://developers.google.com/disc
 """
 
 import functools
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -132,13 +133,14 @@ class Method:
     permission: str | None = None
     resource: Callable[[Call], str] | None = None
     anonymous: bool = False
+    raw: bool = False
 
 
 NO_PERMISSION = ""
 """Of a method that whoever has signed in may call."""
 
 METHODS: dict[tuple[str, str | None], Method] = {}
-ENDPOINTS: dict[tuple[str, str], list[tuple[list[str], str]]] = {}
+ENDPOINTS: dict[tuple[str, str], list[tuple[re.Pattern[str], str]]] = {}
 
 
 def method(
@@ -162,16 +164,25 @@ def method(
     return register
 
 
-def endpoint(method_id: str, http: str, address: str) -> Callable[[Function], Function]:
-    """Register what no discovery document knows, as in `oauth2.googleapis.com/token`; `{x}` is one segment."""
+def endpoint(method_id: str, http: str, address: str, *, raw: bool = False) -> Callable[[Function], Function]:
+    """Register what no discovery document knows, as in `oauth2.googleapis.com/token`.
+
+    In the address `{x}` is one segment and `{+x}` any number of them; `raw` leaves a body as it is, in `call.media`.
+    """
 
     def register(function: Function) -> Function:
-        METHODS[method_id, None] = Method(function, anonymous=True)
+        METHODS[method_id, None] = Method(function, anonymous=True, raw=raw)
         host, _, path = address.partition("/")
-        ENDPOINTS.setdefault((http, host), []).append((path.split("/"), method_id))
+        shape = re.sub(r"\\{((?:\\\+)?)(\w+)\\}", _group, re.escape(path))
+        ENDPOINTS.setdefault((http, host), []).append((re.compile(shape), method_id))
         return function
 
     return register
+
+
+def _group(found: re.Match[str]) -> str:
+    plus, name = found.groups()
+    return f"(?P<{name}>{'.+' if plus else '[^/]+'})"
 
 
 def behaviour(method_id: str, version: str) -> Method | None:

@@ -1,15 +1,17 @@
-"""Google's error bodies: three families, one class.
+"""Google's error bodies: four families, one class.
 
 Compute, Cloud SQL and Cloud Storage answer in the *legacy* form (`errors[]`, no `status`), IAM and Resource Manager
-with both (*iam*), all others with `status` and perhaps `details[]` (*platform*).
-See https://cloud.google.com/apis/design/errors and https://cloud.google.com/storage/docs/json_api/v1/status-codes.
+with both (*iam*), all others with `status` and perhaps `details[]` (*platform*); Cloud Storage's older API in *xml*.
+See https://cloud.google.com/apis/design/errors, https://cloud.google.com/storage/docs/json_api/v1/status-codes and
+https://cloud.google.com/storage/docs/xml-api/reference-status.
 """
 
 from collections.abc import Mapping
 from typing import Any, Literal, TypedDict, Unpack
+from xml.sax.saxutils import escape
 
 Json = dict[str, Any]
-Family = Literal["legacy", "iam", "platform"]
+Family = Literal["legacy", "iam", "platform", "xml"]
 
 LEGACY_HOSTS = ("compute.googleapis.com", "sqladmin.googleapis.com", "storage.googleapis.com")
 IAM_HOSTS = ("iam.googleapis.com", "cloudresourcemanager.googleapis.com")
@@ -120,6 +122,11 @@ class GoogleError(Exception):
         if self.details and (family != "legacy" or self.said_status):
             error["details"] = self.details
         return {"error": error}
+
+    def xml(self) -> str:
+        """The body as Cloud Storage's XML API would write it; `reason` is its `Code`."""
+        message = f"<Code>{escape(self.reason)}</Code><Message>{escape(self.message)}</Message>"
+        return f"<?xml version='1.0' encoding='UTF-8'?><Error>{message}</Error>"
 
 
 def not_found(message: str, **more: Unpack[Details]) -> GoogleError:

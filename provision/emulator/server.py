@@ -98,7 +98,8 @@ class Front:
             target = await run_in_threadpool(self._find, http, host, path)
             sent = await self._read(request, target)
         except GoogleError as problem:
-            await _write(Reply(problem.body(host), problem.code, problem.headers | self._date()), send, None)
+            refused = _refused(problem, host)
+            await _write(replace(refused, headers=refused.headers | self._date()), send, None)
             return
         except ClientDisconnect:
             return
@@ -124,18 +125,16 @@ class Front:
         return {"date": format_datetime(self.world.clock.now().replace(microsecond=0), usegmt=True)}
 
     def _find(self, http: str, host: str, path: str) -> _Target:
-        for parts, method_id in ENDPOINTS.get((http, host), ()):
-            given = path.split("/")
-            if len(given) == len(parts) and all(p.startswith("{") or p == g for p, g in zip(parts, given, strict=True)):
-                params = {p[1:-1]: unquote(g) for p, g in zip(parts, given, strict=True) if p.startswith("{")}
-                return _Target(method_id, host, path, params)
         api = discovery.api(host)
-        found = api.find(http, path) if api else None
-        if found is None:
-            known = f"The requested URL /{path} was not found on this server."
-            raise errors.not_found(known if api else f"This emulator does not serve {host}")
-        route, params = found
-        return _Target(route.id, host, path, params, route.version, route)
+        if api and (found := api.find(http, path)):
+            route, params = found
+            return _Target(route.id, host, path, params, route.version, route)
+        for pattern, method_id in ENDPOINTS.get((http, host), ()):
+            if fits := pattern.fullmatch(path):
+                params = {key: unquote(value) for key, value in fits.groupdict().items()}
+                return _Target(method_id, host, path, params)
+        known = f"The requested URL /{path} was not found on this server."
+        raise errors.not_found(known if api else f"This emulator does not serve {host}")
 
     async def _read(self, request: Request, target: _Target) -> uploads.Sent:
         async def chunks() -> AsyncIterator[bytes]:
@@ -144,8 +143,10 @@ class Front:
                     yield chunk
 
         kind = request.query_params.get("uploadType", "") if request.method == "POST" else ""
-        upload = target.route is not None and target.route.upload
-        content_type = request.headers.get("content-type", "")
+        method = behaviour(target.id, target.version)
+        raw = method is not None and method.raw
+        upload = raw or (target.route is not None and target.route.upload)
+        content_type = "" if raw else request.headers.get("content-type", "")
         return await uploads.receive(chunks(), content_type, self.world.spool, upload=upload, kind=kind)
 
     def _answer(
@@ -166,7 +167,7 @@ class Front:
                     if fault is not None and not fault.tear:
                         reply = Reply(fault.answer(target.host), fault.status)
             except GoogleError as problem:
-                reply = Reply(problem.body(target.host), problem.code, problem.headers)
+                reply = _refused(problem, target.host)
             except Exception:  # noqa: BLE001  # a bug in a behaviour is Google's 500, and must be seen
                 traceback.print_exc(file=sys.stderr)
                 internal = GoogleError(500, f"Internal error encountered: {traceback.format_exc(limit=-1)}")
@@ -250,6 +251,15 @@ class Front:
         """Whether it is about a bucket that is not there: that lies in no project, so there is no right to be asked."""
         bucket = call.params.get("bucket")
         return bool(bucket) and bucket not in self.world.table("storage.buckets")
+
+
+def _refused(problem: GoogleError, host: str) -> Reply:
+    """An error as the API at `host` writes it."""
+    if problem.family == "xml":
+        return Reply(
+            None, problem.code, problem.headers, text=problem.xml(), media_type="application/xml; charset=UTF-8"
+        )
+    return Reply(problem.body(host), problem.code, problem.headers)
 
 
 def _resource(call: Call) -> str:

@@ -37,7 +37,7 @@ def get(call: Call) -> Json | Reply:
     check_conditions(call.params, row)
     check_etags(call, object_etag(row))
     if call.params.get("alt") == "media":
-        return _download(call, row)
+        return download(call, row)
     return shown(call, bucket, row)
 
 
@@ -206,7 +206,8 @@ def _change(call: Call, *, merge_into: bool) -> Json:
     return shown(call, bucket, shelf.save(call.world, changed), "full")
 
 
-def _download(call: Call, row: Json) -> Reply:
+def download(call: Call, row: Json) -> Reply:
+    """The bytes of a version, all or the range that is asked for."""
     size = int(row["size"])
     hashes = [f"crc32c={row['crc32c']}"] + ([f"md5={row['md5Hash']}"] if "md5Hash" in row else [])
     headers = {

@@ -114,6 +114,11 @@ def denied(caller: str, permission: str, kind: str) -> errors.GoogleError:
     )
 
 
+def xml_error(status: int, code: str, message: str) -> errors.GoogleError:
+    """An error of the XML API: https://cloud.google.com/storage/docs/xml-api/reference-status."""
+    return errors.GoogleError(status, message, reason=code, family="xml")
+
+
 def may(call: Call, permission: str, bucket: Json) -> bool:
     """Whether the caller holds a permission on a bucket."""
     return call.caller == call.world.owner or call.world.allowed(call.caller, permission, bucket_path(bucket["name"]))

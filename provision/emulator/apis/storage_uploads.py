@@ -28,7 +28,7 @@ def insert(call: Call) -> Json | Reply:
     fields = dict(call.body)
     if call.params.get("contentEncoding"):
         fields["contentEncoding"] = call.params["contentEncoding"]
-    _admit(call, bucket, name, call.params)
+    admit(call, bucket, name, call.params)
     if call.upload == "resumable":
         return _begin(call, bucket, name, fields)
     if call.media is None:
@@ -36,10 +36,10 @@ def insert(call: Call) -> Json | Reply:
         raise errors.invalid(f"Upload requests must include {where}")
     if call.media_type:
         fields.setdefault("contentType", call.media_type)
-    return _store(call, bucket, name, fields, call.media)
+    return store(call, bucket, name, fields, call.media)
 
 
-def _admit(call: Call, bucket: Json, name: str, conditions: Json) -> None:
+def admit(call: Call, bucket: Json, name: str, conditions: Json) -> None:
     """Raise what stands against a new live version: a condition first, then access, then a hold."""
     old = shelf.live(call.world, bucket["name"], name)
     check_conditions(conditions, old)
@@ -53,7 +53,8 @@ def _admit(call: Call, bucket: Json, name: str, conditions: Json) -> None:
         check_held(old)
 
 
-def _store(call: Call, bucket: Json, name: str, fields: Json, path: Path) -> Json:
+def store(call: Call, bucket: Json, name: str, fields: Json, path: Path) -> Json:
+    """Make the file the live version of an object, if it has the checksums that the request says."""
     content = shelf.measure(path)
     _check_sums(call, fields, content)
     row = shelf.place(call.world, bucket, name, fields, content)
@@ -106,8 +107,8 @@ def _go_on(call: Call, bucket: Json, session: str) -> Json | Reply:
         row = shelf.find(call.world, bucket["name"], upload["name"], upload["generation"])
         return shown(call, bucket, row) if row else Reply(status=410, text="")
     if _take(call, session, upload):
-        _admit(call, bucket, upload["name"], upload["conditions"])
-        answer = _store(call, bucket, upload["name"], upload["fields"], _path(call, session))
+        admit(call, bucket, upload["name"], upload["conditions"])
+        answer = store(call, bucket, upload["name"], upload["fields"], _path(call, session))
         uploads[session] = upload | {"state": "done", "generation": answer["generation"]}
         return answer
     uploads[session] = upload
