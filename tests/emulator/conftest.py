@@ -6,10 +6,14 @@ from typing import Any
 
 import pytest
 from google.auth.credentials import AnonymousCredentials
-from google.cloud import resourcemanager_v3
+from google.auth.crypt import RSASigner
+from google.cloud import resourcemanager_v3, storage
+from google.oauth2 import credentials, service_account
 from googleapiclient.discovery import build
 
-from tests.conftest import Emulator
+from provision.emulator import keys
+from tests.conftest import PROJECT, Emulator
+from tests.emulator.links import EMAIL, grant
 
 PATHS = {"compute": "compute/v1/", "storage": "storage/v1/"}
 
@@ -50,3 +54,22 @@ def google(emulator: Emulator) -> Iterator[Google]:
     """Clients of the emulator."""
     with ExitStack() as stack:
         yield Google(emulator.url, stack)
+
+
+@pytest.fixture
+def signer(emulator: Emulator) -> service_account.Credentials:
+    """A service account with a key of its own, which signs links."""
+    emulator.world.table("iam.accounts")[EMAIL] = {"email": EMAIL, "projectId": PROJECT, "uniqueId": "1" * 21}
+    key = keys.new_account_key(emulator.world, EMAIL, user_managed=True)
+    return service_account.Credentials(RSASigner.from_string(key["pem"], key["kid"]), EMAIL, "")
+
+
+@pytest.fixture
+def shared(emulator: Emulator, signer: service_account.Credentials) -> Iterator[storage.Bucket]:
+    """A bucket as its owner sees it, whose objects that account may use."""
+    options = {"api_endpoint": f"{emulator.url}/storage.googleapis.com"}
+    client = storage.Client(project=PROJECT, credentials=credentials.Credentials("owner"), client_options=options)
+    made = client.create_bucket("shared", location="europe-west1")
+    grant(emulator, "roles/storage.objectUser")
+    yield made
+    client.close()
