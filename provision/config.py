@@ -8,7 +8,7 @@ import stat
 import tomllib
 from datetime import date, time
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import pydantic
 
@@ -26,6 +26,9 @@ REGIONS = (
 LONGEST_HOST = 63
 """Characters that a service with its project may have, or nothing on the internet takes the certificate
 (https://docs.cloud.google.com/appengine/docs/flexible/reference/app-yaml)."""
+
+FRONT_DOOR = 32 * 1024 * 1024
+"""Bytes that a request may have (https://cloud.google.com/appengine/docs/flexible/how-requests-are-handled)."""
 
 CONNECTIONS_KEPT_FREE = 5
 """Connections that PostgreSQL keeps for superusers, and two for a person who looks in."""
@@ -158,10 +161,16 @@ class Server(Section):
 
 
 class Artifacts(Section):
-    """The bucket that holds models and files."""
+    """The bucket that holds models and files, and how they come there."""
 
+    transfer: Literal["direct", "signed"] = "direct"
     noncurrent_days: Annotated[int, pydantic.Field(ge=1, le=3650)] = 30
     soft_delete_days: Annotated[int, pydantic.Field(ge=7, le=90)] = 7
+
+    @property
+    def client_environment(self) -> dict[str, str]:
+        """Environment variables that MLflow's client needs for them, beside the server's address and a token."""
+        return {"MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE": str(FRONT_DOOR // 2)} if self.transfer == "signed" else {}
 
 
 class Door(Section):

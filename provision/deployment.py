@@ -68,6 +68,11 @@ class Deployment:
         return self.config.server.service or self.name
 
     @property
+    def signs(self) -> bool:
+        """Whether the server signs links to files; else clients have rights on the bucket."""
+        return self.config.artifacts.transfer == "signed"
+
+    @property
     def labels(self) -> dict[str, str]:
         """Our mark, for resources that take labels."""
         return {"managed-by": "provision", "deployment": self.id}

@@ -198,8 +198,7 @@ def mlflow_environment(env: Mapping[str, str], uri: str) -> dict[str, str]:
     inherited = {name: value for name, value in env.items() if not name.startswith("MLFLOW_")}
     return inherited | {
         "MLFLOW_BACKEND_STORE_URI": uri,
-        "MLFLOW_DEFAULT_ARTIFACT_ROOT": env["ARTIFACT_ROOT"],
-        "MLFLOW_SERVE_ARTIFACTS": "false",  # files go straight to the bucket: no size limit, no load here
+        **artifact_environment(env),
         "MLFLOW_HOST": address(env),
         "MLFLOW_PORT": env["PORT"],
         "MLFLOW_WORKERS": env.get("WORKERS", "1"),
@@ -215,6 +214,23 @@ def mlflow_environment(env: Mapping[str, str], uri: str) -> dict[str, str]:
         "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": "3",
         "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": "1",
         "MLFLOW_SQLALCHEMYSTORE_POOL_RECYCLE": "1800",
+    }
+
+
+def artifact_environment(env: Mapping[str, str]) -> dict[str, str]:
+    """The part of it that says how files come to the bucket: no size limit and no load here, by one of two ways.
+
+    Clients have rights on the bucket; or, where ARTIFACT_SIGNER is set, they ask the server, which gives out a link to
+    each large file. An experiment keeps the way that it was made with.
+    """
+    if not env.get("ARTIFACT_SIGNER"):
+        return {"MLFLOW_SERVE_ARTIFACTS": "false", "MLFLOW_DEFAULT_ARTIFACT_ROOT": env["ARTIFACT_ROOT"]}
+    path = [str(Path(__file__).with_name("signed")), *filter(None, [env.get("PYTHONPATH")])]
+    return {
+        "MLFLOW_SERVE_ARTIFACTS": "true",
+        "MLFLOW_ARTIFACTS_DESTINATION": env["ARTIFACT_ROOT"],
+        "MLFLOW_DEFAULT_ARTIFACT_ROOT": "mlflow-artifacts:/",
+        "PYTHONPATH": os.pathsep.join(path),  # MLflow finds its plugin by what lies beside it there
     }
 
 

@@ -25,6 +25,7 @@ from steps import (
     secret_version,
     server,
     service_accounts,
+    signing_rights,
     sql_database,
     sql_instance,
     sql_user,
@@ -40,8 +41,9 @@ PLAN = Plan((
     row(apis,              settles=120),
     row(service_accounts,  apis, settles=90),
     row(project_roles,     service_accounts, at_least=("bindings",)),
-    # Early: a grant takes minutes to spread, and this one is used at the very end.
+    # Early: a grant takes minutes to spread, and these are used at the very end.
     row(client_rights,     service_accounts, dies_with=service_accounts),
+    row(signing_rights,    service_accounts, dies_with=service_accounts),
 
     row(network,           apis),
     row(subnet,            network, foresees=subnet.must_be_usable),
@@ -76,7 +78,7 @@ PLAN = Plan((
         elsewhere=image.create_elsewhere, told=image.told),
 
     # Not the database: the server waits for it by itself, so that both are made at the same time.
-    row(server,            image, door, subnet, secret_version, secret_access, artifact_access,
+    row(server,            image, door, subnet, secret_version, secret_access, artifact_access, signing_rights,
         awaits=(sql_instance, sql_database, sql_user), renews=True, settles=60, told=_appengine.told),
     row(traffic,           server, settles=60),
     row(door_access,       server),

@@ -1,7 +1,8 @@
 """The bucket that keeps models and files of runs.
 
 Never public, without object ACLs; what is overwritten or deleted stays for a while
-(https://docs.cloud.google.com/storage/docs/soft-delete).
+(https://docs.cloud.google.com/storage/docs/soft-delete). Where links are signed, parts that no file was made of go after
+a week (https://docs.cloud.google.com/storage/docs/lifecycle#abort-mpu): else they would cost for ever.
 """
 
 from provision.deployment import Deployment
@@ -23,11 +24,12 @@ def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:
     """A versioned bucket in our region."""
     settings = deployment.config.artifacts
     fade = {"action": {"type": "Delete"}, "condition": {"daysSinceNoncurrentTime": settings.noncurrent_days}}
+    tidy = {"action": {"type": "AbortIncompleteMultipartUpload"}, "condition": {"age": 7}}
     body = _bucket.body(
         deployment,
         versioning={"enabled": True},
         softDeletePolicy={"retentionDurationSeconds": str(settings.soft_delete_days * DAY)},
-        lifecycle={"rule": [fade]},
+        lifecycle={"rule": [fade, tidy] if deployment.signs else [fade]},
     )
     return {ref(deployment): body}
 

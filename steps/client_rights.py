@@ -4,12 +4,11 @@ The client's token is signed by Google (https://cloud.google.com/iam/docs/create
 """
 
 from provision.deployment import Deployment
-from provision.gcp import Gcp
 from provision.step import Body, FactBook, Ref, by_parent, no_contents, no_facts
 from steps import _policy, service_accounts
 
 LEAVES: str | None = None
-RIGHTS: tuple[str, ...] = ("iam.serviceAccounts.getIamPolicy", "iam.serviceAccounts.setIamPolicy")
+RIGHTS: tuple[str, ...] = service_accounts.POLICY_RIGHTS
 
 
 def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:
@@ -19,20 +18,10 @@ def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:
     return {service_accounts.ref(deployment, "log-pusher") + _policy.SUFFIX: granted}
 
 
-def _fetch(gcp: Gcp, resource: str) -> _policy.Policy:
-    accounts = gcp.iam.projects().serviceAccounts()
-    return dict(accounts.getIamPolicy(resource=resource, options_requestedPolicyVersion=3).execute())
-
-
-def _store(gcp: Gcp, resource: str, policy: _policy.Policy) -> None:
-    gcp.iam.projects().serviceAccounts().setIamPolicy(resource=resource, body={"policy": policy}).execute()
-
-
-_policies = _policy.Policies(_fetch, _store)
-read = _policies.read
-create = _policies.create
-update = _policies.update
-delete = _policies.delete
+read = service_accounts.policies.read
+create = service_accounts.policies.create
+update = service_accounts.policies.update
+delete = service_accounts.policies.delete
 facts = no_facts
 owner = by_parent
 contents = no_contents

@@ -97,6 +97,7 @@ def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:
         "envVariables": {
             _appengine.MARK: deployment.id,
             "ARTIFACT_ROOT": f"gs://{_bucket.name(artifact_bucket.ref(deployment))}/artifacts",
+            **({"ARTIFACT_SIGNER": deployment.account("server")} if deployment.signs else {}),
             # Named here and not learnt from the instance: the server is deployed while the instance is made.
             "DATABASE_INSTANCE": f"{deployment.project}:{deployment.region}:{sql_instance.name(deployment)}",
             "DATABASE_NAME": sql_database.NAME,

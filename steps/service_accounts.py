@@ -10,7 +10,7 @@ from provision import step
 from provision.deployment import Deployment
 from provision.gcp import Gcp
 from provision.step import Body, Change, FactBook, Ref, by_description, no_contents
-from steps import _names
+from steps import _names, _policy
 
 PURPOSES = {
     "server": "runs the MLflow tracking server",
@@ -23,6 +23,9 @@ RIGHTS: tuple[str, ...] = (
     "iam.serviceAccounts.create", "iam.serviceAccounts.get", "iam.serviceAccounts.update",
     "iam.serviceAccounts.enable", "iam.serviceAccounts.delete",
 )  # fmt: skip
+
+POLICY_RIGHTS = ("iam.serviceAccounts.getIamPolicy", "iam.serviceAccounts.setIamPolicy")
+"""What it takes to grant something on one."""
 
 
 class Facts(step.Facts):
@@ -89,5 +92,15 @@ def facts(live: Body) -> Facts | None:
     return Facts(server_id=live["uniqueId"]) if "-server@" in live["email"] else None
 
 
+def _fetch(gcp: Gcp, resource: str) -> _policy.Policy:
+    accounts = gcp.iam.projects().serviceAccounts()
+    return dict(accounts.getIamPolicy(resource=resource, options_requestedPolicyVersion=3).execute())
+
+
+def _store(gcp: Gcp, resource: str, policy: _policy.Policy) -> None:
+    gcp.iam.projects().serviceAccounts().setIamPolicy(resource=resource, body={"policy": policy}).execute()
+
+
+policies = _policy.Policies(_fetch, _store)
 owner = by_description
 contents = no_contents

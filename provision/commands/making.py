@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import click
@@ -84,7 +84,7 @@ def up(
         options.report.changed(engine.done, time.monotonic() - begun)
         return
     commands = {name: options.command(name) for name in ("client", "drift", "down")}
-    commands["export"] = _export(options, gcp, url)
+    commands["export"] = _export(options, gcp, url, settings.artifacts.client_environment)
     seconds = time.monotonic() - begun
     options.report.deployed(commands, url, deployment.members, engine.done, links, seconds, settings.support_email)
 
@@ -137,8 +137,9 @@ def plan(options: Options) -> None:
     running.report_findings(options, findings, "Nothing to do: everything is as the settings say.", "Make it so")
 
 
-def _export(options: Options, gcp: "Gcp", url: str) -> str:
+def _export(options: Options, gcp: "Gcp", url: str, more: Mapping[str, str]) -> str:
     """What to type before MLflow's client runs in a shell; locally its files go to the emulated Cloud Storage."""
-    variables = f'MLFLOW_TRACKING_URI={url} MLFLOW_TRACKING_TOKEN="$({options.command("token")})"'
-    storage = f" STORAGE_EMULATOR_HOST={gcp.emulator}/storage.googleapis.com" if gcp.emulator else ""
-    return f"export {variables}{storage}"
+    variables = {"MLFLOW_TRACKING_URI": url, "MLFLOW_TRACKING_TOKEN": f'"$({options.command("token")})"', **more}
+    if gcp.emulator:
+        variables["STORAGE_EMULATOR_HOST"] = f"{gcp.emulator}/storage.googleapis.com"
+    return " ".join(["export", *(f"{name}={value}" for name, value in variables.items())])

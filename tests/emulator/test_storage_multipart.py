@@ -152,6 +152,25 @@ def test_an_upload_that_is_given_up_is_gone(upload: Upload, shared: storage.Buck
     assert list(shared.list_blobs()) == []
 
 
+@pytest.mark.source("https://docs.cloud.google.com/storage/docs/lifecycle#abort-mpu")
+def test_an_upload_that_nobody_completes_goes_by_a_rule(
+    emulator: Emulator, shared: storage.Bucket, upload: Upload
+) -> None:
+    """After so many days since it was begun; without such a rule its parts would stay, and cost, for ever."""
+    shared.add_lifecycle_abort_incomplete_multipart_upload_rule(age=7)
+    shared.patch()
+    upload.put(1, b"x")
+    upload.http.headers["authorization"] = f"Bearer {emulator.world.token}"  # one that does not end
+    emulator.world.clock.ahead += 6 * 24 * 3600
+    sixth = len(upload.listed().findall("{*}Part"))
+    emulator.world.clock.ahead += 24 * 3600
+    answer = upload.http.get(upload.url, params={"uploadId": upload.id})
+    emulator.world.clock.ahead = 0
+
+    assert sixth == 1
+    assert code(answer) == (404, "NoSuchUpload")
+
+
 @pytest.mark.source("https://docs.cloud.google.com/storage/docs/access-control/iam-xml")
 @pytest.mark.parametrize(
     ("roles", "statuses"),

@@ -11,6 +11,9 @@ from tests.conftest import NUMBER, PROJECT
 ID = "0a1b2c3d"
 IMAGE = f"europe-west1-docker.pkg.dev/{PROJECT}/mlflow/server@sha256:{'ab' * 32}"
 
+FULL = {"artifacts": {"transfer": "signed"}}
+"""Settings with which every row of the table makes something."""
+
 
 def deployment(
     counters: dict[str, int] | None = None, runners: tuple[str, ...] = ("user:owner@example.com",), **settings: Any

@@ -22,12 +22,13 @@ from steps import (
     repository,
     secret_version,
     server,
+    signing_rights,
     sql_instance,
     sql_user,
     subnet,
     traffic,
 )
-from tests.steps.deployments import ID, deployment, known
+from tests.steps.deployments import FULL, ID, deployment, known
 
 EXISTING = {"network": {"name": "corporate", "subnet": "data"}}
 MEMBERS = {"users": ["Ada@example.com"], "groups": ["ml@example.com"], "domains": ["example.com"]}
@@ -232,6 +233,27 @@ def test_the_account_of_a_program_is_no_user():
 def test_whoever_runs_up_may_act_as_the_client(runners, members):
     """The end of `up` is a run logged as the client, so the runner needs the right too."""
     assert only(client_rights, runners=runners)["bindings"] == {"roles/iam.serviceAccountTokenCreator": members}
+
+
+def test_a_server_that_signs_links_may_sign_as_itself_and_nobody_else():
+    """On its own account only, so the right is of use for nothing else; the version is told in whose name it signs."""
+    account = "mlflow-server@test-project-1.iam.gserviceaccount.com"
+    (ref,) = signing_rights.declare(deployment(**FULL), known())
+    rules = only(artifact_bucket, **FULL)["lifecycle"]["rule"]
+
+    assert ref == f"projects/test-project-1/serviceAccounts/{account}/iamPolicy"
+    assert only(signing_rights, **FULL)["bindings"] == {
+        "roles/iam.serviceAccountTokenCreator": [f"serviceAccount:{account}"]
+    }
+    assert only(server, **FULL)["envVariables"]["ARTIFACT_SIGNER"] == account
+    assert rules[-1] == {"action": {"type": "AbortIncompleteMultipartUpload"}, "condition": {"age": 7}}
+
+
+def test_where_clients_write_by_themselves_nobody_signs():
+    """No right is granted, and the version is the same that it was before there was a choice."""
+    assert signing_rights.declare(deployment(), known()) == {}
+    assert "ARTIFACT_SIGNER" not in only(server)["envVariables"]
+    assert len(only(artifact_bucket)["lifecycle"]["rule"]) == 1
 
 
 def test_a_custom_client_is_declared_by_its_hash(tmp_path):

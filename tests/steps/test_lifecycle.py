@@ -4,7 +4,7 @@ import pytest
 
 from provision import step
 from steps import PLAN, sql_instance
-from tests.steps.deployments import ID
+from tests.steps.deployments import FULL, ID
 
 SERVER = "mlflow-server@test-project-1.iam.gserviceaccount.com"
 PUSHER = "mlflow-log-pusher@test-project-1.iam.gserviceaccount.com"
@@ -13,8 +13,8 @@ STRANGER = "user:stranger@example.com"
 
 @pytest.fixture
 def bench(bench_for):
-    """Everything deployed, with the default settings."""
-    bench = bench_for()
+    """Everything deployed: the default settings, and what else makes a row's work."""
+    bench = bench_for(**FULL)
     bench.up(PLAN)
     return bench
 
@@ -111,9 +111,9 @@ def open_bucket(gcp):
 
 def spare_most_objects(gcp):
     bucket = "test-project-1-mlflow-artifacts-x7f2"
-    (rule,) = gcp.buckets.buckets().get(bucket=bucket).execute()["lifecycle"]["rule"]
-    rule["condition"]["matchesPrefix"] = ["nothing-at-all/"]
-    gcp.buckets.buckets().patch(bucket=bucket, body={"lifecycle": {"rule": [rule]}}).execute()
+    rules = gcp.buckets.buckets().get(bucket=bucket).execute()["lifecycle"]["rule"]
+    rules[0]["condition"]["matchesPrefix"] = ["nothing-at-all/"]
+    gcp.buckets.buckets().patch(bucket=bucket, body={"lifecycle": {"rule": rules}}).execute()
 
 
 def admit_to_bucket(purpose):
@@ -177,12 +177,15 @@ def admit_to_door(gcp):
     gcp.iap.v1().setIamPolicy(resource=resource, body={"policy": policy}).execute()
 
 
-def admit_to_account(gcp):
-    resource = f"projects/test-project-1/serviceAccounts/{PUSHER}"
-    accounts = gcp.iam.projects().serviceAccounts()
-    policy = accounts.getIamPolicy(resource=resource, options_requestedPolicyVersion=3).execute()
-    policy["bindings"][0]["members"].append(STRANGER)
-    accounts.setIamPolicy(resource=resource, body={"policy": policy}).execute()
+def admit_to_account(email):
+    def admit(gcp):
+        resource = f"projects/test-project-1/serviceAccounts/{email}"
+        accounts = gcp.iam.projects().serviceAccounts()
+        policy = accounts.getIamPolicy(resource=resource, options_requestedPolicyVersion=3).execute()
+        policy["bindings"][0]["members"].append(STRANGER)
+        accounts.setIamPolicy(resource=resource, body={"policy": policy}).execute()
+
+    return admit
 
 
 DAMAGE = {
@@ -216,7 +219,8 @@ DAMAGE = {
     "server, stopped": patch_server("servingStatus", {"servingStatus": "STOPPED"}),
     "server, scaled": patch_server("manualScaling.instances", {"manualScaling": {"instances": 3}}),
     "door_access": admit_to_door,
-    "client_rights": admit_to_account,
+    "client_rights": admit_to_account(PUSHER),
+    "signing_rights": admit_to_account(SERVER),
 }
 
 

@@ -10,7 +10,7 @@ from provision.gcp import Gcp
 from steps import PLAN
 from tests.conftest import PROJECT
 from tests.steps.bench import Bench
-from tests.steps.deployments import deployment
+from tests.steps.deployments import FULL, deployment
 from tests.steps.test_lifecycle import DAMAGE
 
 NOT_TOLD_APART = {
@@ -35,7 +35,7 @@ class ByTheirRights(Bench):
     """Each row acts as somebody who has the permissions that its step names, and no other."""
 
     def __init__(self, emulator):
-        super().__init__(emulator.url, deployment())
+        super().__init__(emulator.url, deployment(**FULL))
         self.gcp = Gcp(PROJECT, Credentials("owner"), emulator.url)
         self.world = emulator.world
         for row in PLAN:

@@ -27,6 +27,7 @@ def sweep(world: World, bucket: Json) -> None:
     if last and parse(last["at"]) + _EVERY > now:
         return
     looks[bucket["name"]] = {"at": world.timestamp()}
+    _give_uploads_up(world, bucket, rules)
     for row, newer in list(_with_newer(world, bucket["name"])):
         rule = next((r for r in _strongest_first(rules) if _meets(r.get("condition", {}), row, newer, now)), None)
         if rule:
@@ -36,6 +37,18 @@ def sweep(world: World, bucket: Json) -> None:
 def look_again(world: World, bucket: str) -> None:
     """Make the next request apply the rules of a bucket, since they changed."""
     world.table("storage.looks").pop(bucket, None)
+
+
+def _give_uploads_up(world: World, bucket: Json, rules: list[Json]) -> None:
+    """Uploads in parts that were begun too long ago; of their rules the emulator knows the age alone."""
+    ages = [
+        rule["condition"]["age"] for rule in rules if rule["action"].get("type") == "AbortIncompleteMultipartUpload"
+    ]
+    uploads = world.table("storage.multiparts")
+    ours = [(upload, row) for upload, row in uploads.items() if row["bucket"] == bucket["name"]]
+    for upload, row in ours:
+        if any(_age("begun")(age, row, 0, world.clock.now()) for age in ages):
+            shelf.forget_upload(world, upload)
 
 
 def _with_newer(world: World, bucket: str) -> Iterator[tuple[Json, int]]:

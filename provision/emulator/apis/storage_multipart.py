@@ -58,7 +58,7 @@ def put_part(call: Call, bucket: Json) -> Reply:
     said |= {"md5": call.headers["content-md5"]} if "content-md5" in call.headers else {}
     if any(hashes.get(kind) != value for kind, value in said.items()):
         raise xml_error(400, "BadDigest", "The hash that you specified did not match what we received.")
-    folder = _folder(call, upload)
+    folder = shelf.parts_folder(call.world, upload)
     folder.mkdir(parents=True, exist_ok=True)
     call.media.replace(folder / str(number))
     etag = f'"{base64.b64decode(content.md5).hex()}"'
@@ -79,11 +79,11 @@ def complete(call: Call, bucket: Json) -> Reply:
         raise xml_error(400, "EntityTooSmall", "Your proposed upload is smaller than the minimum allowed object size.")
     admit(call, bucket, row["name"], {})
     whole = call.world.spool / upload
-    _join([_folder(call, upload) / str(number) for number in numbers], whole)
+    _join([shelf.parts_folder(call.world, upload) / str(number) for number in numbers], whole)
     measured = shelf.measure(whole)
     content = shelf.Content(whole, measured.size, measured.crc32c, None)
     made = shelf.place(call.world, bucket, row["name"], row["fields"], content)
-    _forget(call, upload)
+    shelf.forget_upload(call.world, upload)
     etag, place = f'"{object_etag(made)}"', f"{call.base}/{call.host}/{call.path}"
     headers = {"etag": etag, "x-goog-generation": made["generation"], "x-goog-hash": f"crc32c={made['crc32c']}"}
     return _document(
@@ -95,7 +95,7 @@ def abort(call: Call, bucket: Json) -> Reply:
     """Give an upload up, and its parts with it."""
     _require(call, bucket, "storage.multipartUploads.abort")
     upload, _ = _upload(call, bucket)
-    _forget(call, upload)
+    shelf.forget_upload(call.world, upload)
     return Reply(status=204)
 
 
@@ -164,18 +164,6 @@ def _join(parts: list[Path], whole: Path) -> None:
         for part in parts:
             with part.open("rb") as source:
                 shutil.copyfileobj(source, target, 1 << 20)
-
-
-def _forget(call: Call, upload: str) -> None:
-    parts = call.world.table("storage.parts")
-    for key, _ in parts.under(f"{upload}/"):
-        del parts[key]
-    del call.world.table("storage.multiparts")[upload]
-    shutil.rmtree(_folder(call, upload), ignore_errors=True)
-
-
-def _folder(call: Call, upload: str) -> Path:
-    return call.world.data / "parts" / upload
 
 
 def _key(upload: str, number: int) -> str:

@@ -7,6 +7,7 @@ request: had their own request been rolled back, they would still be needed.
 import base64
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -177,6 +178,20 @@ def save(world: World, row: Json) -> Json:
     else:
         world.table("storage.objects")[key] = row
     return row
+
+
+def parts_folder(world: World, upload: str) -> Path:
+    """Where the parts of an upload in parts lie, each under its number."""
+    return world.data / "parts" / upload
+
+
+def forget_upload(world: World, upload: str) -> None:
+    """Give an upload in parts up, and its parts with it."""
+    parts = world.table("storage.parts")
+    for key, _ in parts.under(f"{upload}/"):
+        del parts[key]
+    del world.table("storage.multiparts")[upload]
+    shutil.rmtree(parts_folder(world, upload), ignore_errors=True)
 
 
 def tidy(world: World) -> None:

@@ -152,6 +152,7 @@ class AppVersion:
             "GCE_METADATA_IP": f"127.0.0.1:{metadata_port}",
             "GCE_METADATA_ROOT": f"127.0.0.1:{metadata_port}",
             "API_ENDPOINT_OVERRIDE": f"{self._url}/storage.googleapis.com",
+            "CLOUDSDK_API_ENDPOINT_OVERRIDES_IAMCREDENTIALS": f"{self._url}/iamcredentials.googleapis.com/",
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_SQL": f"{self._url}/sqladmin.googleapis.com/",
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_SECRETMANAGER": f"{self._url}/secretmanager.googleapis.com/",
         }
