@@ -1,14 +1,15 @@
 """The proof that a deployment works, link by link: from a stranger at its front door to a file in its bucket.
 
-It goes the way of clients: through the door as the log pusher, by MLflow's REST API, and straight to the bucket with a
-file. What it logs is one run of a name of its own in an experiment of its own; the last link removes it, and what a
-proof that died has left. https://mlflow.org/docs/latest/api_reference/rest-api.html
+It goes the way of clients: through the door as the log pusher, by MLflow's REST API, and with a file straight to the
+bucket, or by a link that the server signs. What it logs is one run of a name of its own in an experiment of its own;
+the last link removes it, and what a proof that died has left. https://mlflow.org/docs/latest/api_reference/rest-api.html
 """
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 import requests
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 EXPERIMENT, RUN, METRIC, FILE = "_provision", "provision-verify", "proof", "proof.txt"
 VALUE = 0.5
+
+SIGNED, ARTIFACTS = "mlflow-artifacts:/", "/api/2.0/mlflow-artifacts"
+"""How a place of files begins that clients reach by links of the server, and where these are asked for."""
 
 HEALTH = "/health"
 """MLflow answers it without its database, and does so to any Host."""
@@ -66,6 +70,7 @@ class Proof:
     account: str
     origin: str
     token: str = ""
+    name: str = EXPERIMENT
     experiment: dict[str, Any] = field(default_factory=dict)
     run: dict[str, Any] = field(default_factory=dict)
     _pusher: Gcp | None = None
@@ -123,14 +128,14 @@ class Link:
         asked: What is asked.
         means: What it means when it does not hold; all links before it do.
         ask: Asks; raises Broken, or an error of Google's libraries.
-        after: A pattern of refs: a change of one of them a moment ago explains a refusal.
+        after: Patterns of refs: a change of one of them a moment ago explains a refusal.
         changes: Whether it writes something.
     """
 
     asked: str
     means: str
     ask: Callable[[Proof], None]
-    after: str = ""
+    after: tuple[str, ...] = ()
     changes: bool = False
 
 
@@ -169,8 +174,13 @@ def server(proof: Proof) -> None:
 
 
 def database(proof: Proof) -> None:
-    """Look for the proof's experiment, which need not be there yet."""
-    answer = proof.ask("GET", "/api/2.0/mlflow/experiments/get-by-name", params={"experiment_name": EXPERIMENT})
+    """Look for the proof's experiment, which need not be there yet.
+
+    An experiment keeps the way that files had when it was made: there is one for each way.
+    """
+    signs = _object(proof.ask("GET", "/api/3.0/mlflow/server-info")).get("multipart_downloads_enabled")
+    proof.name = f"{EXPERIMENT}_signed" if signs else EXPERIMENT
+    answer = proof.ask("GET", "/api/2.0/mlflow/experiments/get-by-name", params={"experiment_name": proof.name})
     proof.experiment = {} if "RESOURCE_DOES_NOT_EXIST" in answer.text else _object(answer)["experiment"]
 
 
@@ -178,7 +188,7 @@ def run(proof: Proof) -> None:
     """Log one run with a metric, and read it back."""
     database(proof)  # once more: an answer may have been lost
     if not proof.experiment:
-        proof.experiment = proof.mlflow("POST", "experiments/create", name=EXPERIMENT)
+        proof.experiment = proof.mlflow("POST", "experiments/create", name=proof.name)
     elif proof.experiment.get("lifecycle_stage") == "deleted":
         proof.mlflow("POST", "experiments/restore", experiment_id=proof.experiment["experiment_id"])
     now = int(time.time() * 1000)
@@ -194,10 +204,18 @@ def run(proof: Proof) -> None:
 
 def artifact(proof: Proof) -> None:
     """Write a file to where the run keeps its files, and read it back."""
-    bucket, folder = _place(proof.run)
-    blob, text = proof.storage.bucket(bucket).blob(f"{folder}/{FILE}"), proof.run["run_id"].encode()
-    blob.upload_from_string(text, retry=None, timeout=TIMEOUT)
-    if (read := blob.download_as_bytes(retry=None, timeout=TIMEOUT)) != text:
+    text = proof.run["run_id"].encode()
+    if _is_signed(proof.run):
+        answer = proof.ask("PUT", f"{ARTIFACTS}/artifacts/{_file(proof.run)}", data=text)
+        if answer.status_code != requests.codes.ok:
+            raise _refused(answer)
+        read = requests.get(_link(proof.ask("GET", _asks_for_a_link(proof.run))), timeout=TIMEOUT).content
+    else:
+        bucket, folder = _place(proof, proof.run)
+        blob = proof.storage.bucket(bucket).blob(f"{folder}/{FILE}")
+        blob.upload_from_string(text, retry=None, timeout=TIMEOUT)
+        read = blob.download_as_bytes(retry=None, timeout=TIMEOUT)
+    if read != text:
         raise Broken(f"{len(read)} bytes were read back instead of {len(text)}")
 
 
@@ -209,23 +227,27 @@ def forget(proof: Proof) -> None:
     ours = {"filter": f"attributes.run_name = '{RUN}'", "run_view_type": "ACTIVE_ONLY", "max_results": 1000}
     which = {"experiment_ids": [proof.experiment["experiment_id"]], **ours}
     for found in proof.mlflow("POST", "runs/search", **which).get("runs", []):
-        bucket, folder = _place(found["info"])
-        for blob in proof.storage.list_blobs(bucket, prefix=f"{folder}/", versions=True, retry=None, timeout=TIMEOUT):
+        bucket, folder = _place(proof, found["info"])
+        whole = {"prefix": f"{folder}/", "versions": True, "retry": None, "timeout": TIMEOUT}
+        for blob in proof.storage.list_blobs(bucket, **whole) if bucket else ():
             blob.delete(retry=None, timeout=TIMEOUT)
         proof.mlflow("POST", "runs/delete", run_id=found["info"]["run_id"])
     if left := proof.mlflow("POST", "runs/search", **which).get("runs"):
-        raise Broken(f"{len(left)} runs of proofs are still in the experiment {EXPERIMENT}")
+        raise Broken(f"{len(left)} runs of proofs are still in the experiment {proof.name}")
 
+
+FILES = ("*/buckets/*/iamPolicy", "*/serviceAccounts/*-server@*/iamPolicy")
+"""The rights that files need: of the log pusher on the bucket, of the server to sign links."""
 
 LINKS = (
     Link("the address answers", "Nothing answers at the server's address",
          address),
     Link("an anonymous request is refused", "The front door does not refuse who has not signed in",
-         stranger, after="apps/*/iap"),
+         stranger, after=("apps/*/iap",)),
     Link("you may sign for the log pusher", "You cannot sign for the log pusher",
-         signature, after="*/serviceAccounts/*-log-pusher@*/iamPolicy"),
+         signature, after=("*/serviceAccounts/*-log-pusher@*/iamPolicy",)),
     Link("the front door lets the log pusher in", "The front door refuses the log pusher",
-         door, after="*/iap_web/*/iamPolicy"),
+         door, after=("*/iap_web/*/iamPolicy",)),
     Link("MLflow answers", "The front door lets the log pusher in, and the server does not answer",
          server),
     Link("its database answers", "The server answers, and its database does not",
@@ -233,10 +255,10 @@ LINKS = (
     Link("a run with a metric is logged and read back", "MLflow and its database answer, and no run can be logged",
          run, changes=True),
     Link("a file is written to the bucket and read back",
-         "Runs can be logged, and the artifact bucket refuses the log pusher",
-         artifact, after="*/buckets/*/iamPolicy", changes=True),
+         "Runs can be logged, and no file comes into their bucket and back",
+         artifact, after=FILES, changes=True),
     Link("run and file are deleted", "Everything works, and what the proof has logged cannot be deleted",
-         forget, after="*/buckets/*/iamPolicy", changes=True),
+         forget, after=FILES, changes=True),
 )  # fmt: skip
 """The chain: what is asked, what it means when it does not hold, and which change of a moment ago explains that."""
 
@@ -268,7 +290,7 @@ def _object(answer: requests.Response) -> dict[str, Any]:
             return dict(answer.json())
     except ValueError:
         pass  # somebody else than MLflow has answered
-    raise _refused(answer)
+    raise _refused(answer, spreads=answer.status_code == requests.codes.forbidden)
 
 
 def _refused(answer: requests.Response, *, spreads: bool = False) -> Broken:
@@ -280,9 +302,33 @@ def _words(answer: requests.Response) -> str:
     return f"{answer.status_code} {' '.join(answer.text.split())[:200]}".strip()
 
 
-def _place(info: dict[str, Any]) -> tuple[str, str]:
-    """The bucket and the folder in it that a run keeps its files in."""
+def _is_signed(info: dict[str, Any]) -> bool:
+    """Whether a run's files are reached by links that the server signs."""
+    return str(info.get("artifact_uri", "")).startswith(SIGNED)
+
+
+def _file(info: dict[str, Any]) -> str:
+    """The proof's file as the server knows it, of a run whose files it signs links to."""
+    return f"{str(info['artifact_uri']).removeprefix(SIGNED)}/{FILE}"
+
+
+def _asks_for_a_link(info: dict[str, Any]) -> str:
+    return f"{ARTIFACTS}/presigned/{_file(info)}"
+
+
+def _link(answer: requests.Response) -> str:
+    return str(_object(answer)["url"])
+
+
+def _place(proof: Proof, info: dict[str, Any]) -> tuple[str, str]:
+    """The bucket and the folder in it that a run keeps its files in; empty where the server says that there is none."""
     uri = str(info.get("artifact_uri", ""))
+    if _is_signed(info):
+        answer = proof.ask("GET", _asks_for_a_link(info))
+        if answer.status_code == requests.codes.not_found:
+            return "", ""
+        path = unquote(urlsplit(_link(answer)).path).removeprefix("/storage.googleapis.com").removesuffix(f"/{FILE}")
+        uri = f"gs:/{path}"
     bucket, _, folder = uri.removeprefix("gs://").partition("/")
     if not uri.startswith("gs://") or not folder:
         raise Broken(f"MLflow gives out {uri or 'nothing'} as the place of files, which is no folder of a bucket")

@@ -61,7 +61,7 @@ def _patiently(patience: Patience, link: Link, asked: Proof) -> None:
     def worth_repeating(error: BaseException) -> bool:
         if not isinstance(error, Broken):
             return False
-        spreading = error.spreads and patience.circumstances.changed(link.after)
+        spreading = error.spreads and any(map(patience.circumstances.changed, link.after))
         return clock.monotonic() - since < max(error.seconds, SPREADS if spreading else 0.0)
 
     def tell(state: tenacity.RetryCallState) -> None:

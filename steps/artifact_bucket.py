@@ -1,8 +1,8 @@
 """The bucket that keeps models and files of runs.
 
 Never public, without object ACLs; what is overwritten or deleted stays for a while
-(https://docs.cloud.google.com/storage/docs/soft-delete). Where links are signed, parts that no file was made of go after
-a week (https://docs.cloud.google.com/storage/docs/lifecycle#abort-mpu): else they would cost for ever.
+(https://docs.cloud.google.com/storage/docs/soft-delete). Where links are signed, parts that no file was made of go
+after a week (https://docs.cloud.google.com/storage/docs/lifecycle#abort-mpu): else they would cost for ever.
 """
 
 from provision.deployment import Deployment

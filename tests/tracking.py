@@ -60,6 +60,8 @@ class Tracking:
             return other
         if self.shut and not asked.token:
             return SHUT
+        if asked.path == "/api/3.0/mlflow/server-info":
+            return 200, {"content-type": "application/json"}, json.dumps({"multipart_downloads_enabled": False})
         if not asked.path.startswith(API):
             return 200, {}, "OK"
         name = asked.path.removeprefix(API).translate(str.maketrans("/-", "__"))

@@ -14,7 +14,7 @@ from google.oauth2 import credentials as oauth
 from google.oauth2 import service_account
 from googleapiclient.errors import HttpError
 
-from provision.emulator import tokens
+from provision.emulator import keys, tokens
 from tests.conftest import NUMBER, PROJECT
 
 EMAIL = f"log-pusher@{PROJECT}.iam.gserviceaccount.com"
@@ -342,3 +342,44 @@ def test_an_organization_may_forbid_keys(accounts, google, constraint):
     assert free == {"name": f"projects/{NUMBER}/policies/{constraint}", "spec": {"rules": [{"enforce": False}]}}
     assert bound["spec"]["rules"] == [{"enforce": True}]
     assert error_of(caught)["status"] == "FAILED_PRECONDITION"
+
+
+@pytest.mark.source(
+    "https://docs.cloud.google.com/iam/docs/reference/credentials/rest/v1/projects.serviceAccounts/signBlob"
+)
+@pytest.mark.parametrize(
+    ("role", "status"),
+    [
+        pytest.param("roles/iam.serviceAccountTokenCreator", 200, id="whom it is granted to"),
+        pytest.param("roles/iam.serviceAccountUser", 403, id="who may only run things as it"),
+        pytest.param(None, 403, id="not even the account itself, without a grant"),
+    ],
+)
+def test_an_account_signs_bytes_for_those_who_may(accounts, emulator, role, status):
+    """Google keeps the key; an account has no right on itself by being it."""
+    member = f"serviceAccount:{EMAIL}"
+    if role:
+        policy = {"bindings": [{"role": role, "members": [member]}]}
+        accounts.setIamPolicy(resource=NAME, body={"policy": policy}).execute()
+    answer = httpx.post(
+        f"{emulator.url}/iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{EMAIL}:signBlob",
+        json={"payload": base64.b64encode(b"message").decode()},
+        headers={"Authorization": f"Bearer {tokens.issue(emulator.world, member)}"},
+    )
+    (key,) = keys.account_keys(emulator.world, EMAIL) if status == 200 else (None,)
+
+    assert answer.status_code == status
+    assert key is None or keys.signed(key, b"message", base64.b64decode(answer.json()["signedBlob"]))
+
+
+@pytest.mark.source(
+    "https://docs.cloud.google.com/iam/docs/reference/credentials/rest/v1/projects.serviceAccounts/getAllowedLocations"
+)
+def test_an_account_counts_everywhere(accounts, emulator):
+    """Google's libraries ask where its tokens count whenever they have a new one."""
+    answer = httpx.get(
+        f"{emulator.url}/iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{EMAIL}/allowedLocations",
+        headers={"Authorization": f"Bearer {tokens.issue(emulator.world, f'serviceAccount:{EMAIL}')}"},
+    )
+
+    assert (answer.status_code, answer.json()) == (200, {"encodedLocations": "0x0"})

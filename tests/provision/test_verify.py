@@ -210,28 +210,28 @@ BROKEN = [
         id="the metric is lost"),
     pytest.param(
         lambda chain: setattr(chain.tracking, "root", "file:///mlruns"),
-        "Runs can be logged, and the artifact bucket refuses the log pusher: MLflow gives out file:///mlruns/1/", 0,
+        "Runs can be logged, and no file comes into their bucket and back: MLflow gives out file:///mlruns/1/", 0,
         id="files would go to the server's own disk"),
     pytest.param(
         lambda chain: setattr(chain.tracking, "root", "gs://another/artifacts"),
-        "Runs can be logged, and the artifact bucket refuses the log pusher: The specified bucket does not exist.", 0,
+        "Runs can be logged, and no file comes into their bucket and back: The specified bucket does not exist.", 0,
         id="the bucket is not there"),
     pytest.param(
         lambda chain: chain.fails("iamcredentials.projects.serviceAccounts.generateAccessToken", 403, "Permission denied"),
-        "Runs can be logged, and the artifact bucket refuses the log pusher: Permission denied (403)", 0,
+        "Runs can be logged, and no file comes into their bucket and back: Permission denied (403)", 0,
         id="nobody may be the log pusher"),
     pytest.param(
         lambda chain: chain.fails("storage.objects.insert", 403, "lacks storage.objects.create"),
-        "Runs can be logged, and the artifact bucket refuses the log pusher: lacks storage.objects.create (403)", 0,
+        "Runs can be logged, and no file comes into their bucket and back: lacks storage.objects.create (403)", 0,
         id="the log pusher may not write to the bucket"),
     pytest.param(
         lambda chain: (chain.fails("storage.objects.insert", 403, "lacks storage.objects.create"),
                        chain.changed("the right to the bucket")),
-        "Runs can be logged, and the artifact bucket refuses the log pusher: lacks storage.objects.create (403)", 600,
+        "Runs can be logged, and no file comes into their bucket and back: lacks storage.objects.create (403)", 600,
         id="the right to the bucket was granted a moment ago, and never comes"),
     pytest.param(
         lambda chain: chain.fails("storage.objects.get", 403, "lacks storage.objects.get"),
-        "Runs can be logged, and the artifact bucket refuses the log pusher: ", 0,
+        "Runs can be logged, and no file comes into their bucket and back: ", 0,
         id="the log pusher may not read what it wrote"),
     pytest.param(
         lambda chain: chain.fails("storage.objects.delete", 403, "lacks storage.objects.delete"),

@@ -5,7 +5,7 @@ import binascii
 import json
 
 from provision.emulator import errors, keys, tokens
-from provision.emulator.api import Call, Json, method
+from provision.emulator.api import NO_PERMISSION, Call, Json, method
 
 _PREFIX = "iamcredentials.projects.serviceAccounts."
 _LONGEST_JWT = 12 * 3600
@@ -83,6 +83,13 @@ def generate_id_token(call: Call) -> Json:
     if not audience:
         raise errors.invalid("Audience required.")
     return {"token": id_token(call, account, audience, email=bool(call.body.get("includeEmail")))}
+
+
+@method(f"{_PREFIX}getAllowedLocations", permission=NO_PERMISSION)
+def get_allowed_locations(call: Call) -> Json:
+    """Where the account's tokens count, which Google's libraries ask by themselves: everywhere, a mask without any bit."""
+    _account(call)
+    return {"encodedLocations": "0x0"}
 
 
 def id_token(call: Call, account: Json, audience: str, *, email: bool) -> str:
