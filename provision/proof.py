@@ -206,10 +206,10 @@ def artifact(proof: Proof) -> None:
     """Write a file to where the run keeps its files, and read it back."""
     text = proof.run["run_id"].encode()
     if _is_signed(proof.run):
-        answer = proof.ask("PUT", f"{ARTIFACTS}/artifacts/{_file(proof.run)}", data=text)
-        if answer.status_code != requests.codes.ok:
-            raise _refused(answer)
-        read = requests.get(_link(proof.ask("GET", _asks_for_a_link(proof.run))), timeout=TIMEOUT).content
+        _good(proof.ask("PUT", f"{ARTIFACTS}/artifacts/{_file(proof.run)}", data=text))
+        link = _object(proof.ask("GET", f"{ARTIFACTS}/presigned/{_file(proof.run)}"))["url"]
+        proof.gcp.gate("GET", link)
+        read = _good(requests.get(link, timeout=TIMEOUT)).content
     else:
         bucket, folder = _place(proof, proof.run)
         blob = proof.storage.bucket(bucket).blob(f"{folder}/{FILE}")
@@ -283,14 +283,19 @@ def hold(link: Link, proof: Proof) -> None:
         raise Broken(str(refusal), seconds=seconds, spreads=refusal.status in (403, 404)) from error
 
 
+def _good(answer: requests.Response) -> requests.Response:
+    """An answer that is no refusal."""
+    if answer.status_code != requests.codes.ok:
+        raise _refused(answer, spreads=answer.status_code == requests.codes.forbidden)
+    return answer
+
+
 def _object(answer: requests.Response) -> dict[str, Any]:
     """The JSON of an answer that is good."""
     try:
-        if answer.status_code == requests.codes.ok:
-            return dict(answer.json())
-    except ValueError:
-        pass  # somebody else than MLflow has answered
-    raise _refused(answer, spreads=answer.status_code == requests.codes.forbidden)
+        return dict(_good(answer).json())
+    except ValueError:  # somebody else than MLflow has answered
+        raise _refused(answer) from None
 
 
 def _refused(answer: requests.Response, *, spreads: bool = False) -> Broken:
@@ -312,23 +317,15 @@ def _file(info: dict[str, Any]) -> str:
     return f"{str(info['artifact_uri']).removeprefix(SIGNED)}/{FILE}"
 
 
-def _asks_for_a_link(info: dict[str, Any]) -> str:
-    return f"{ARTIFACTS}/presigned/{_file(info)}"
-
-
-def _link(answer: requests.Response) -> str:
-    return str(_object(answer)["url"])
-
-
 def _place(proof: Proof, info: dict[str, Any]) -> tuple[str, str]:
     """The bucket and the folder in it that a run keeps its files in; empty where the server says that there is none."""
     uri = str(info.get("artifact_uri", ""))
     if _is_signed(info):
-        answer = proof.ask("GET", _asks_for_a_link(info))
+        answer = proof.ask("GET", f"{ARTIFACTS}/presigned/{_file(info)}")
         if answer.status_code == requests.codes.not_found:
             return "", ""
-        path = unquote(urlsplit(_link(answer)).path).removeprefix("/storage.googleapis.com").removesuffix(f"/{FILE}")
-        uri = f"gs:/{path}"
+        path = unquote(urlsplit(str(_object(answer)["url"])).path).removeprefix("/storage.googleapis.com")
+        uri = f"gs:/{path.removesuffix(f'/{FILE}')}"
     bucket, _, folder = uri.removeprefix("gs://").partition("/")
     if not uri.startswith("gs://") or not folder:
         raise Broken(f"MLflow gives out {uri or 'nothing'} as the place of files, which is no folder of a bucket")

@@ -17,6 +17,8 @@ Answer = tuple[int, dict[str, str], str]
 
 IAP = {"x-goog-iap-generated-response": "true"}
 API = "/api/2.0/mlflow/"
+FILES = "/api/2.0/mlflow-artifacts/"
+LINKED = "/storage.googleapis.com/the-artifacts/artifacts/"
 SHUT: Answer = (401, IAP, "Invalid IAP credentials: empty token")
 
 
@@ -34,7 +36,7 @@ class Tracking:
     """What the server knows, and how it misbehaves.
 
     Args:
-        root: Where runs keep their files: ``gs://BUCKET/FOLDER``.
+        root: Where runs keep their files: ``gs://BUCKET/FOLDER``, or ``mlflow-artifacts:`` where it gives out links.
         shut: Whether it plays the front door too, which refuses who has no token.
         instead: Asked before each answer; may give another one in its place.
     """
@@ -44,13 +46,14 @@ class Tracking:
     instead: Callable[[Asked], Answer | None] = lambda asked: None
     experiments: dict[str, Json] = field(default_factory=dict)
     runs: dict[str, Json] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
     port: int = 0
 
     def forget(self) -> None:
         """Be as on the first day."""
         self.instead = lambda asked: None
-        for known in (self.experiments, self.runs, self.asked):
+        for known in (self.experiments, self.runs, self.files, self.asked):
             known.clear()
 
     def answer(self, asked: Asked, fields: Json) -> Answer:
@@ -58,15 +61,34 @@ class Tracking:
         self.asked.append(asked)
         if (other := self.instead(asked)) is not None:
             return other
+        if asked.path in self.files:
+            return 200, {}, self.files[asked.path]
         if self.shut and not asked.token:
             return SHUT
         if asked.path == "/api/3.0/mlflow/server-info":
-            return 200, {"content-type": "application/json"}, json.dumps({"multipart_downloads_enabled": False})
+            return 200, {"content-type": "application/json"}, json.dumps({"multipart_downloads_enabled": self.signs})
+        if asked.path.startswith(FILES):
+            return self._linked(asked, fields)
         if not asked.path.startswith(API):
             return 200, {}, "OK"
         name = asked.path.removeprefix(API).translate(str.maketrans("/-", "__"))
         status, body = getattr(self, f"_{name}")(fields)
         return status, {"content-type": "application/json"}, json.dumps(body)
+
+    @property
+    def signs(self) -> bool:
+        """Whether files are reached by links of its own."""
+        return self.root.startswith("mlflow-artifacts:")
+
+    def _linked(self, asked: Asked, fields: Json) -> Answer:
+        """Take a file, or give out a link to one: to itself, in the place of the bucket."""
+        what, _, name = asked.path.removeprefix(FILES).partition("/")
+        if what == "artifacts":
+            self.files[LINKED + name] = fields["content"]
+            return 200, {}, ""
+        if LINKED + name not in self.files:
+            return 404, {}, '{"error_code": "RESOURCE_DOES_NOT_EXIST"}'
+        return 200, {}, json.dumps({"url": f"http://127.0.0.1:{self.port}{LINKED}{name}?X-Goog-Signature=00"})
 
     def _experiments_get_by_name(self, fields: Json) -> tuple[int, Json]:
         found = self.experiments.get(fields["experiment_name"])
@@ -130,7 +152,7 @@ def served(tracking: Tracking) -> Iterator[Tracking]:
         def do_GET(self) -> None:
             path, query = urlsplit(self.path)[2:4]
             length = int(self.headers.get("content-length") or 0)
-            fields = json.loads(self.rfile.read(length)) if length else dict(parse_qsl(query))
+            fields = _read(self.rfile.read(length).decode()) if length else dict(parse_qsl(query))
             asked = Asked(self.command, path, self.headers.get("authorization", ""))
             status, headers, text = tracking.answer(asked, fields)
             self.send_response(status)
@@ -139,7 +161,7 @@ def served(tracking: Tracking) -> Iterator[Tracking]:
             self.end_headers()
             self.wfile.write(text.encode())
 
-        do_POST = do_GET  # noqa: N815 - http.server's name
+        do_POST = do_PUT = do_GET  # noqa: N815 - http.server's names
 
         def log_message(self, *_: object) -> None:
             """Nobody reads it."""
@@ -154,3 +176,8 @@ def served(tracking: Tracking) -> Iterator[Tracking]:
         running.shutdown()
         thread.join()
         running.server_close()
+
+
+def _read(body: str) -> Json:
+    """The fields of a body; a file is one field."""
+    return dict(json.loads(body)) if body.startswith("{") else {"content": body}

@@ -21,6 +21,7 @@ BUCKET = "the-artifacts"
 POLICIES = {
     "the door": f"apps/{PROJECT}/iap",
     "the right to sign": f"projects/{PROJECT}/serviceAccounts/{ACCOUNT}/iamPolicy",
+    "the right to sign links": f"projects/{PROJECT}/serviceAccounts/mlflow-server@{PROJECT}/iamPolicy",
     "the right to come in": f"projects/1/iap_web/appengine-{PROJECT}/services/mlflow/iamPolicy",
     "the right to the bucket": f"projects/_/buckets/{BUCKET}/iamPolicy",
 }
@@ -104,6 +105,36 @@ def test_the_file_goes_the_way_of_a_client(chain):
 
     assert chain.cloud.writes() == ["storage.objects.insert", "storage.objects.delete"]
     assert {asked.token[:10] for asked in chain.tracking.asked} == {"", "Bearer eyJ"}
+
+
+def test_the_file_goes_by_a_link_where_the_server_signs(chain):
+    """To the server and from the bucket, in an experiment of its own: an older one keeps the way it was made with."""
+    chain.prove()
+    chain.tracking.root = "mlflow-artifacts:"
+    chain.cloud.writes()
+    proved = chain.prove()
+    ((place, content),) = chain.tracking.files.items()
+
+    assert proved == (0, None)
+    assert list(chain.tracking.experiments) == ["_provision", "_provision_signed"]
+    assert (place.rpartition("/")[2], content) == ("proof.txt", list(chain.tracking.runs)[-1])
+    assert chain.cloud.writes() == []
+    assert chain.stages == ["deleted", "deleted"]
+
+
+@pytest.mark.parametrize(("granted", "longest"), [(False, 0), (True, 600)], ids=["for good", "a moment ago"])
+def test_a_server_that_may_not_sign(chain, granted, longest):
+    """It is the file that does not come back; a grant of a moment ago may have to spread."""
+    chain.tracking.root = "mlflow-artifacts:"
+    chain.answers("/proof.txt", 403, "The server cannot sign a link to the file")
+    if granted:
+        chain.changed("the right to sign links")
+    waited, error = chain.prove()
+
+    assert error == (
+        "Runs can be logged, and no file comes into their bucket and back: 403 The server cannot sign a link to the file"
+    )
+    assert longest * 0.9 <= waited <= longest * 1.03
 
 
 def test_what_is_only_read(chain):

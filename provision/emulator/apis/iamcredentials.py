@@ -87,7 +87,7 @@ def generate_id_token(call: Call) -> Json:
 
 @method(f"{_PREFIX}getAllowedLocations", permission=NO_PERMISSION)
 def get_allowed_locations(call: Call) -> Json:
-    """Where the account's tokens count, which Google's libraries ask by themselves: everywhere, a mask without any bit."""
+    """Where the account's tokens count, which Google's libraries ask by themselves: everywhere, a mask with no bit."""
     _account(call)
     return {"encodedLocations": "0x0"}
 
