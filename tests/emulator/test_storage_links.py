@@ -11,10 +11,6 @@ from google.oauth2 import service_account
 from tests.conftest import Emulator
 from tests.emulator.links import EMAIL, code, grant
 
-REQUESTS = "https://docs.cloud.google.com/storage/docs/authentication/canonical-requests"
-LINKS = "https://docs.cloud.google.com/storage/docs/access-control/signed-urls"
-STATUS = "https://cloud.google.com/storage/docs/xml-api/reference-status"
-
 
 def link(shared: storage.Bucket, signer: service_account.Credentials, name: str = "o", **said: Any) -> str:
     """An address of an object as Google's library signs it; by itself one to read it, for five minutes."""
@@ -22,7 +18,7 @@ def link(shared: storage.Bucket, signer: service_account.Credentials, name: str 
     return str(shared.blob(name).generate_signed_url(**asked))
 
 
-@pytest.mark.source(LINKS)
+@pytest.mark.source("https://docs.cloud.google.com/storage/docs/access-control/signed-urls")
 @pytest.mark.parametrize(
     "name",
     [
@@ -61,7 +57,7 @@ def test_a_link_gives_a_part_of_an_object_and_one_version_of_it(
     assert httpx.head(pinned).headers["content-length"] == "10"
 
 
-@pytest.mark.source(REQUESTS)
+@pytest.mark.source("https://docs.cloud.google.com/storage/docs/authentication/canonical-requests")
 @pytest.mark.parametrize(
     ("signed", "asked", "expected"),
     [
@@ -101,7 +97,7 @@ def test_a_link_opens_nothing_but_what_was_signed(
     assert code(answer) == expected
 
 
-@pytest.mark.source(STATUS)
+@pytest.mark.source("https://cloud.google.com/storage/docs/xml-api/reference-status")
 def test_a_link_ends(emulator: Emulator, shared: storage.Bucket, signer: service_account.Credentials) -> None:
     """With the time that was signed, which is a week at most; one from the future is none yet."""
     shared.blob("o").upload_from_string("x")
@@ -119,7 +115,7 @@ def test_a_link_ends(emulator: Emulator, shared: storage.Bucket, signer: service
     assert code(httpx.get(longest.replace("Expires=604800", "Expires=604801"))) == (400, "MalformedSecurityHeader")
 
 
-@pytest.mark.source(LINKS)
+@pytest.mark.source("https://docs.cloud.google.com/storage/docs/access-control/signed-urls")
 def test_a_link_may_what_its_signer_may_when_it_is_used(
     emulator: Emulator, shared: storage.Bucket, signer: service_account.Credentials
 ) -> None:
@@ -139,11 +135,11 @@ def test_a_link_may_what_its_signer_may_when_it_is_used(
     assert code(httpx.get(reading)) == (403, "SignatureDoesNotMatch")
 
 
-@pytest.mark.source(STATUS)
+@pytest.mark.source("https://cloud.google.com/storage/docs/xml-api/reference-status")
 def test_what_is_not_there_is_said_in_xml(
     emulator: Emulator, shared: storage.Bucket, signer: service_account.Credentials
 ) -> None:
-    """No such object, no such shared."""
+    """No such object, no such bucket."""
     nowhere = shared.client.bucket("nowhere-at-all")
 
     assert code(httpx.get(link(shared, signer, "missing"))) == (404, "NoSuchKey")

@@ -19,11 +19,6 @@ from provision.emulator import tokens
 from tests.conftest import Emulator
 from tests.emulator.links import EMAIL, code, grant
 
-MULTIPART = "https://docs.cloud.google.com/storage/docs/multipart-uploads"
-COMPLETE = "https://docs.cloud.google.com/storage/docs/xml-api/post-object-complete"
-PARTS = "https://docs.cloud.google.com/storage/docs/xml-api/get-object-multipart"
-UPLOAD = "https://docs.cloud.google.com/storage/docs/xml-api/put-object-multipart"
-QUOTAS = "https://docs.cloud.google.com/storage/quotas"
 LEAST = 5 * 1024 * 1024
 
 
@@ -64,7 +59,7 @@ def upload(emulator: Emulator, shared: storage.Bucket, signer: service_account.C
         yield Upload(http, shared, signer)
 
 
-@pytest.mark.source(MULTIPART)
+@pytest.mark.source("https://docs.cloud.google.com/storage/docs/multipart-uploads")
 def test_googles_own_library_uploads_in_parts_at_once(shared: storage.Bucket, tmp_path: Path) -> None:
     """Its transfer manager sends the parts side by side, and completes."""
     content = bytes(range(256)) * (LEAST // 256) * 2 + b"the end"
@@ -76,7 +71,7 @@ def test_googles_own_library_uploads_in_parts_at_once(shared: storage.Bucket, tm
     assert shared.blob("big").download_as_bytes() == content
 
 
-@pytest.mark.source(COMPLETE)
+@pytest.mark.source("https://docs.cloud.google.com/storage/docs/xml-api/post-object-complete")
 def test_parts_that_came_over_links_become_one_object(shared: storage.Bucket, upload: Upload) -> None:
     """In the order of their numbers, not of their coming; described as it was begun, with no MD5."""
     last, first = upload.put(7, b"the end"), upload.put(2, b"x" * LEAST)
@@ -92,7 +87,7 @@ def test_parts_that_came_over_links_become_one_object(shared: storage.Bucket, up
     assert code(upload.complete((2, first.headers["etag"]))) == (404, "NoSuchUpload")
 
 
-@pytest.mark.source(UPLOAD)
+@pytest.mark.source("https://docs.cloud.google.com/storage/docs/xml-api/put-object-multipart")
 def test_a_part_is_known_by_its_md5_and_may_be_sent_again(shared: storage.Bucket, upload: Upload) -> None:
     """The last one of a number counts; what arrives damaged is refused and changes nothing."""
     wrong = upload.put(1, b"first", **{"content-md5": "AAAAAAAAAAAAAAAAAAAAAA=="})
@@ -106,7 +101,7 @@ def test_a_part_is_known_by_its_md5_and_may_be_sent_again(shared: storage.Bucket
     assert shared.blob("o").download_as_bytes() == b"second"
 
 
-@pytest.mark.source(QUOTAS)
+@pytest.mark.source("https://docs.cloud.google.com/storage/quotas")
 @pytest.mark.parametrize(
     ("numbers", "problem"),
     [
@@ -127,7 +122,7 @@ def test_parts_that_make_no_object(upload: Upload, numbers: list[int], problem: 
     assert len(upload.listed().findall("{*}Part")) == 2
 
 
-@pytest.mark.source(PARTS)
+@pytest.mark.source("https://docs.cloud.google.com/storage/docs/xml-api/get-object-multipart")
 def test_the_parts_are_listed_page_by_page(upload: Upload) -> None:
     """By number, with size and ETag."""
     for number in (3, 1, 2):
@@ -193,7 +188,7 @@ def test_rights_of_their_own(
     assert (put, listed, ended) == statuses
 
 
-@pytest.mark.source(MULTIPART)
+@pytest.mark.source("https://docs.cloud.google.com/storage/docs/multipart-uploads")
 def test_who_has_no_token_begins_nothing(emulator: Emulator, shared: storage.Bucket, tmp_path: Path) -> None:
     """Links are for parts only: to begin is the server's, with its own credentials."""
     (tmp_path / "o").write_bytes(b"x")
