@@ -138,6 +138,34 @@ def test_the_default_service_and_back(deploying, emulator):
     assert unlisted(before, things(emulator), left) == {}
 
 
+def test_files_travel_by_links_and_back(deploying, emulator):
+    """One right and one rule more, and another version; what clients may in the bucket is the same, for older experiments."""
+    deployment = deploying()
+    before = things(emulator)
+    deployment.up()
+    direct = policies(emulator)
+    reconfigured(deployment, artifacts={"transfer": "signed"})
+    settled(deployment)
+    signed = policies(emulator)
+    reconfigured(deployment)
+    settled(deployment)
+    as_before = policies(emulator)
+    left = deployment.down()
+    (more,) = signed.keys() - direct.keys()
+
+    assert more.endswith(f"/serviceAccounts/mlflow-server@{PROJECT}.iam.gserviceaccount.com")
+    assert {name: signed[name] for name in direct} == as_before == direct
+    assert list(versions(deployment, "mlflow")) == []
+    assert unlisted(before, things(emulator), left) == {}
+
+
+def policies(emulator):
+    """Who has which role, by resource; those without any are left out."""
+    rows = emulator.world.table("iam.policies").items()
+    granted = {name: {each["role"]: each["members"] for each in row.get("bindings", ())} for name, row in rows}
+    return {name: roles for name, roles in granted.items() if roles}
+
+
 @pytest.mark.parametrize("iap", [pytest.param(True, id="behind IAP"), pytest.param(False, id="open to everybody")])
 def test_a_project_in_which_others_are_at_work(deploying, emulator, iap):
     """Their things are the same while we are there and after; IAP is not switched off in front of their services."""

@@ -67,6 +67,7 @@ def test_a_version_is_told_what_app_engine_tells(real: Running, image: Path, mon
     assert told["API_ENDPOINT_OVERRIDE"] == f"{real.url}/storage.googleapis.com"
     assert told["CLOUDSDK_API_ENDPOINT_OVERRIDES_SQL"] == f"{real.url}/sqladmin.googleapis.com/"
     assert told["CLOUDSDK_API_ENDPOINT_OVERRIDES_SECRETMANAGER"] == f"{real.url}/secretmanager.googleapis.com/"
+    assert told["CLOUDSDK_API_ENDPOINT_OVERRIDES_IAMCREDENTIALS"] == f"{real.url}/iamcredentials.googleapis.com/"
     assert told["GCE_METADATA_HOST"] == told["GCE_METADATA_IP"]
     assert "AWS_SECRET_ACCESS_KEY" not in told
 
