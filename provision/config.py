@@ -27,9 +27,6 @@ LONGEST_HOST = 63
 """Characters that a service with its project may have, or nothing on the internet takes the certificate
 (https://docs.cloud.google.com/appengine/docs/flexible/reference/app-yaml)."""
 
-FRONT_DOOR = 32 * 1024 * 1024
-"""Bytes that a request may have (https://cloud.google.com/appengine/docs/flexible/how-requests-are-handled)."""
-
 CONNECTIONS_KEPT_FREE = 5
 """Connections that PostgreSQL keeps for superusers, and two for a person who looks in."""
 
@@ -166,11 +163,6 @@ class Artifacts(Section):
     transfer: Literal["direct", "signed"] = "direct"
     noncurrent_days: Annotated[int, pydantic.Field(ge=1, le=3650)] = 30
     soft_delete_days: Annotated[int, pydantic.Field(ge=7, le=90)] = 7
-
-    @property
-    def client_environment(self) -> dict[str, str]:
-        """Environment variables that MLflow's client needs for them, beside the server's address and a token."""
-        return {"MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE": str(FRONT_DOOR // 2)} if self.transfer == "signed" else {}
 
 
 class Door(Section):

@@ -25,6 +25,9 @@ from state.ledger import Ledger
 from state.lock import Lease, look
 from state.store import Store
 
+FRONT_DOOR = 32 * 1024 * 1024
+"""Bytes that a request may have (https://cloud.google.com/appengine/docs/flexible/how-requests-are-handled)."""
+
 
 @contextlib.contextmanager
 def reading(gcp: Gcp, store: Store) -> Iterator[Ledger]:
@@ -102,6 +105,16 @@ def log_pusher_of(ledger: Ledger) -> str:
     if account is None:
         raise errors.NothingDeployed("The log pusher is not there yet.", hint="Run python -m provision up to its end.")
     return account.rpartition("/")[2]
+
+
+def client_environment_of(ledger: Ledger) -> dict[str, str]:
+    """What MLflow's client must be told beside the server's address and a token, as environment variables.
+
+    Where the server signs links to files, a client goes by one from half of what the front door takes; by itself it
+    sends up to 500 MB in one request.
+    """
+    signs = any(record.step == "signing_rights" for record in ledger.records.values())
+    return {"MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE": str(FRONT_DOOR // 2)} if signs else {}
 
 
 @contextlib.contextmanager

@@ -230,6 +230,7 @@ def artifact_environment(env: Mapping[str, str]) -> dict[str, str]:
         "MLFLOW_SERVE_ARTIFACTS": "true",
         "MLFLOW_ARTIFACTS_DESTINATION": env["ARTIFACT_ROOT"],
         "MLFLOW_DEFAULT_ARTIFACT_ROOT": "mlflow-artifacts:/",
+        "MLFLOW_PRESIGNED_DOWNLOAD_URL_TTL_SECONDS": "3600",  # a file of some GB is fetched in many pieces
         "PYTHONPATH": os.pathsep.join(path),  # MLflow finds its plugin by what lies beside it there
     }
 

@@ -79,12 +79,13 @@ def up(
             engine.up(settings, only=only, adopts=adopts)
         deployment = engine.deployment(settings)
         url, links = ("", list[str]()) if only else proving.proved(engine, whole=bool(engine.done))
+        more = session.client_environment_of(engine.ledger)
         replacement.settle(engine)
     if only:
         options.report.changed(engine.done, time.monotonic() - begun)
         return
     commands = {name: options.command(name) for name in ("client", "drift", "down")}
-    commands["export"] = _export(options, gcp, url, settings.artifacts.client_environment)
+    commands["export"] = _export(options, gcp, url, more)
     seconds = time.monotonic() - begun
     options.report.deployed(commands, url, deployment.members, engine.done, links, seconds, settings.support_email)
 

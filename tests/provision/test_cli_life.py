@@ -100,6 +100,28 @@ def test_another_program_has_taken_the_port_of_mlflow(folder, cloud, monkeypatch
     assert after == []
 
 
+@pytest.mark.parametrize(
+    ("transfer", "told"),
+    [
+        pytest.param("direct", "", id="straight to the bucket: nothing"),
+        pytest.param(
+            "signed",
+            " MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE=16777216",
+            id="by links: from half of what the front door takes",
+        ),
+    ],
+)
+def test_up_tells_what_a_client_is_to_set(folder, cloud, transfer, told):
+    """In one line that can be typed as it stands: the address, a token, how files travel, where the bucket is."""
+    folder.write(f'project = "{PROJECT}"\nartifacts.transfer = "{transfer}"\n')
+    (line,) = [line for line in folder.type("up", "--local").out.splitlines() if "log from here" in line]
+
+    assert line.partition("export ")[2].partition(" ")[2] == (
+        f'MLFLOW_TRACKING_TOKEN="$(python -m provision token --local)"{told}'
+        f" STORAGE_EMULATOR_HOST={cloud.url}/storage.googleapis.com"
+    )
+
+
 def test_a_whole_life_with_the_ledger_in_a_file(folder, cloud):
     """The file is all that the other commands need to know, and no bucket is made for a ledger."""
     folder.write(f'project = "{PROJECT}"\n')

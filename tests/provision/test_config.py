@@ -103,24 +103,6 @@ def test_how_files_travel_is_one_of_two_words():
     )
 
 
-@pytest.mark.parametrize(
-    ("transfer", "environment"),
-    [
-        pytest.param("direct", {}, id="straight to the bucket: nothing"),
-        pytest.param(
-            "signed",
-            {"MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE": "16777216"},
-            id="by links: from half of what the front door takes",
-        ),
-    ],
-)
-def test_what_a_client_must_be_told_of_it(transfer, environment):
-    """MLflow's client sends files of up to 500 MB in one request, unless it is told."""
-    told = parse(f'project = "my-project"\nartifacts.transfer = "{transfer}"').artifacts.client_environment
-
-    assert told == environment
-
-
 RANGES = [
     pytest.param("999.8.0.0/22", "must be an IPv4 range", id="no address"),
     pytest.param("10.8.0.1/22", "has host bits set", id="an address inside of the range"),

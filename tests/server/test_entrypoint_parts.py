@@ -83,3 +83,22 @@ def test_mlflows_own_settings_are_not_inherited(part):
 
     assert "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE" not in told
     assert told["PATH"] == "/bin"
+
+
+@pytest.mark.parametrize(
+    ("variables", "served", "root"),
+    [
+        pytest.param({}, "false", "gs://b/artifacts", id="clients write to the bucket by themselves"),
+        pytest.param({"ARTIFACT_SIGNER": "a@p"}, "true", "mlflow-artifacts:/", id="the server gives out links"),
+    ],
+)
+def test_where_new_experiments_keep_their_files(part, variables, served, root):
+    """The plugin that signs is on Python's path only where it is asked for; what was on it stays."""
+    env = {"PORT": "8080", "ARTIFACT_ROOT": "gs://b/artifacts", "SERVER_ORIGIN": "https://h", "PYTHONPATH": "/theirs"}
+    told = part("entrypoint").mlflow_environment(env | variables, "postgresql+psycopg2://...")
+    path = [folder for folder in told["PYTHONPATH"].split(":") if folder != "/theirs"]
+
+    assert (told["MLFLOW_SERVE_ARTIFACTS"], told["MLFLOW_DEFAULT_ARTIFACT_ROOT"]) == (served, root)
+    assert path == ([str(SERVER / "signed")] if variables else [])
+    assert told["PYTHONPATH"].endswith("/theirs")
+    assert told.get("MLFLOW_ARTIFACTS_DESTINATION", "gs://b/artifacts") == "gs://b/artifacts"
