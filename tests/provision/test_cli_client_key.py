@@ -279,7 +279,7 @@ def test_an_account_has_ten_keys_at_the_most(deployed, shared_cloud, out):
         shared_cloud.google("POST", path, {})
     oldest = held(shared_cloud)[4]
     aged(shared_cloud, oldest, 10)
-    told = deployed.type(*MAKE, str(out), *TWICE, code=1)
+    told = deployed.type(*MAKE, str(out), *TWICE, code=5)
 
     assert told.err.startswith(f"QuotaExceeded: {PUSHER} has 10 keys, and none may have more than 10.")
     assert f"key revoke {oldest}" in told.err
