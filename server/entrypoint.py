@@ -36,6 +36,9 @@ REQUIRED = (
     "ARTIFACT_ROOT",
     "SERVER_ORIGIN",
 )
+COMMAND = ("-m", "mlflow", "server", "--app-name", "own-pages")
+"""MLflow's own server, with the plugin in `pages/`: its environment says all the rest."""
+
 REMIND_AFTER = 60.0  # seconds between two log lines about the same wait
 
 
@@ -183,7 +186,7 @@ def bring_up_to_date(cursor: extensions.cursor, found: Database, migration: sche
 def become_mlflow(env: Mapping[str, str], uri: str) -> NoReturn:
     """Replace this process by MLflow's own server."""
     log("INFO", "the database is ready: starting mlflow server")
-    os.execve(sys.executable, [sys.executable, "-m", "mlflow", "server"], mlflow_environment(env, uri))  # noqa: S606 - no shell on purpose
+    os.execve(sys.executable, [sys.executable, *COMMAND], mlflow_environment(env, uri))  # noqa: S606 - no shell on purpose
 
 
 def mlflow_environment(env: Mapping[str, str], uri: str) -> dict[str, str]:
@@ -195,10 +198,14 @@ def mlflow_environment(env: Mapping[str, str], uri: str) -> dict[str, str]:
     hosts = [origin.hostname or ""]
     if origin.port is not None:
         hosts.append(f"{origin.hostname}:{origin.port}")  # compared with the Host header as a text
+    plugins = ["pages", *(["signed"] if env.get("ARTIFACT_SIGNER") else [])]
+    path = [str(Path(__file__).with_name(folder)) for folder in plugins]
     inherited = {name: value for name, value in env.items() if not name.startswith("MLFLOW_")}
     return inherited | {
         "MLFLOW_BACKEND_STORE_URI": uri,
         **artifact_environment(env),
+        # MLflow finds its plugins by what lies beside them there
+        "PYTHONPATH": os.pathsep.join([*path, *filter(None, [env.get("PYTHONPATH")])]),
         "MLFLOW_HOST": address(env),
         "MLFLOW_PORT": env["PORT"],
         "MLFLOW_WORKERS": env.get("WORKERS", "1"),
@@ -225,13 +232,11 @@ def artifact_environment(env: Mapping[str, str]) -> dict[str, str]:
     """
     if not env.get("ARTIFACT_SIGNER"):
         return {"MLFLOW_SERVE_ARTIFACTS": "false", "MLFLOW_DEFAULT_ARTIFACT_ROOT": env["ARTIFACT_ROOT"]}
-    path = [str(Path(__file__).with_name("signed")), *filter(None, [env.get("PYTHONPATH")])]
     return {
         "MLFLOW_SERVE_ARTIFACTS": "true",
         "MLFLOW_ARTIFACTS_DESTINATION": env["ARTIFACT_ROOT"],
         "MLFLOW_DEFAULT_ARTIFACT_ROOT": "mlflow-artifacts:/",
         "MLFLOW_PRESIGNED_DOWNLOAD_URL_TTL_SECONDS": "3600",  # a file of some GB is fetched in many pieces
-        "PYTHONPATH": os.pathsep.join(path),  # MLflow finds its plugin by what lies beside it there
     }
 
 

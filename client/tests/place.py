@@ -17,7 +17,7 @@ from typing import Any
 
 import requests
 import uvicorn
-from entrypoint import mlflow_environment
+from entrypoint import COMMAND, mlflow_environment
 from provision import log, session
 from provision.config import Config
 from provision.emulator.machines.door import Upstream
@@ -55,7 +55,7 @@ class Place(Doors):
         env = {**os.environ, **told, "SERVER_ORIGIN": origin, "HOST": "127.0.0.1", "PORT": str(self._port)}
         env = mlflow_environment(env, f"sqlite:///{self._folder}/runs.db")
         with (self._folder / "mlflow.log").open("wb") as log:
-            self.server = subprocess.Popen([sys.executable, "-m", "mlflow", "server"], env=env, stdout=log, stderr=log)
+            self.server = subprocess.Popen([sys.executable, *COMMAND], env=env, stdout=log, stderr=log)
 
     def wait(self) -> None:
         """Until MLflow answers."""

@@ -57,9 +57,12 @@ def test_the_image_has_what_the_server_runs_with_here():
     assert PINNED["mlflow"] == version("mlflow")
 
 
-def test_the_image_has_every_module_of_the_entrypoint():
-    """A module that is not copied fails only when the container starts."""
-    copied = re.search(r"^COPY (entrypoint\.py .*) \./$", (SERVER / "Dockerfile").read_text(), re.MULTILINE)
+def test_the_image_has_every_module_of_the_entrypoint_and_every_plugin():
+    """One that is not copied fails only when the container starts."""
+    dockerfile = (SERVER / "Dockerfile").read_text()
+    copied = re.search(r"^COPY (entrypoint\.py .*) \./$", dockerfile, re.MULTILINE)
+    folders = re.findall(r"^COPY (\w+)/ \./\1/$", dockerfile, re.MULTILINE)
 
     assert copied is not None
     assert sorted(copied[1].split()) == sorted(path.name for path in SERVER.glob("*.py"))
+    assert sorted(folders) == sorted(path.parents[1].name for path in SERVER.glob("*/*/entry_points.txt"))

@@ -99,6 +99,6 @@ def test_where_new_experiments_keep_their_files(part, variables, served, root):
     path = [folder for folder in told["PYTHONPATH"].split(":") if folder != "/theirs"]
 
     assert (told["MLFLOW_SERVE_ARTIFACTS"], told["MLFLOW_DEFAULT_ARTIFACT_ROOT"]) == (served, root)
-    assert path == ([str(SERVER / "signed")] if variables else [])
+    assert path == [str(SERVER / "pages"), *([str(SERVER / "signed")] if variables else [])]
     assert told["PYTHONPATH"].endswith("/theirs")
     assert told.get("MLFLOW_ARTIFACTS_DESTINATION", "gs://b/artifacts") == "gs://b/artifacts"

@@ -50,13 +50,18 @@ def test_a_server_takes_no_more_connections_than_the_smallest_database_has_room_
         pytest.param({"Host": "10.attacker.example"}, 403, id="a host that MLflow's defaults would allow"),
         pytest.param({"Host": HOST, "Origin": f"https://{HOST}"}, 200, id="its own pages"),
         pytest.param({"Host": HOST, "Origin": "https://evil.example"}, 403, id="somebody else's pages"),
+        pytest.param({"Host": HOST, "Origin": "http://127.0.0.1:8000"}, 403, id="a page of the visitor's own machine"),
+        pytest.param({"Host": HOST, "Origin": "http://localhost"}, 403, id="the same, by its name"),
+        pytest.param({"Host": HOST, "Origin": "null"}, 403, id="a page that does not say where it is from"),
     ],
 )
 def test_only_the_servers_own_origin_is_served(pair, headers, status):
-    """DNS rebinding and cross-site requests end here."""
-    answer = _ask(pair, 0, "/ajax-api/2.0/mlflow/experiments/search", headers, {"max_results": 1})
+    """DNS rebinding and cross-site requests end here, whether they would change something or only look."""
+    written = _ask(pair, 0, "/ajax-api/2.0/mlflow/experiments/search", headers, {"max_results": 1})
+    read = _ask(pair, 0, SEARCH, headers)
 
-    assert answer.status_code == status
+    assert (written.status_code, read.status_code) == (status, status)
+    assert "access-control-allow-origin" not in read.headers or status == 200
 
 
 def test_an_origin_with_a_port_allows_the_host_with_and_without_it(pair):
