@@ -1,8 +1,8 @@
 """MLflow's server for its own pages: what pages from elsewhere send is refused.
 
 A browser adds the visitor's session at the front door to whatever a page sends there, and names that page's origin in
-`Origin`; programs send none. MLflow itself trusts every page of the visitor's own machine, on any port, and lets it read
-the answers (`is_localhost_origin` in https://github.com/mlflow/mlflow/blob/master/mlflow/server/security_utils.py).
+`Origin`; programs send none. MLflow itself trusts every page of the visitor's own machine, on any port, and lets it
+read the answers (`is_localhost_origin` in https://github.com/mlflow/mlflow/blob/master/mlflow/server/security_utils.py).
 """
 
 import os
