@@ -111,6 +111,7 @@ def ada(page: Page, place: Place) -> Page:
     """Ada, who may, has signed in and sees MLflow."""
     page.goto(place.origin)
     pages.choose(page, "ada@example.com")
+    pages.expect_mlflow(page)
     return page
 
 

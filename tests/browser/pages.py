@@ -13,6 +13,11 @@ def expect_sign_in(page: Page, sign_in: str) -> None:
     expect(page.get_by_role("heading", name="Choose an account")).to_be_visible()
 
 
+def expect_mlflow(page: Page) -> None:
+    """It is MLflow's first page."""
+    expect(page.get_by_role("heading", name="Welcome to MLflow")).to_be_visible()
+
+
 def choose(page: Page, email: str) -> None:
     """Be somebody whom the page offers."""
     page.get_by_role("button", name=email).click()

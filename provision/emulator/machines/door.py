@@ -132,7 +132,8 @@ class Door:
         if request.method not in ("GET", "HEAD") or script or not ("text/html" in accepts or "*/*" in accepts):
             return _said(401, NO_TOKEN)
         query = request.scope["query_string"].decode("latin-1")
-        state, cookie = self._around.cookies.begin(proxy.path_of(request) + (f"?{query}" if query else ""))
+        url = proxy.path_of(request) + (f"?{query}" if query else "")
+        state, cookie = self._around.cookies.begin(url, request.cookies)
         asked = Asked(client, self.origin + CALLBACK, state)
         answer = _said(302, NO_TOKEN)
         answer.headers["Location"] = asked.link(self._around.sign_in)

@@ -26,6 +26,7 @@ SESSION_SECONDS = 8 * 3600
 STATE_SECONDS = 600
 CODE_SECONDS = 60
 ADDRESS = re.compile(r"[a-z0-9._%+&'~-]+@([a-z0-9-]+\.)+[a-z0-9-]+")
+NONCE = re.compile(r"[A-Za-z0-9_-]{22}")  # 16 bytes as secrets.token_urlsafe writes them
 _SESSION, _STATE = "session", "state"
 
 
@@ -101,9 +102,13 @@ class Cookies:
         opened = self._open(_SESSION, cookies.get(self.session_name, ""), SESSION_SECONDS)
         return None if opened is None else Identity(str(opened["email"]), tuple(opened["groups"]))
 
-    def begin(self, url: str) -> tuple[str, str]:
-        """The state to send to the sign-in page, and the Set-Cookie that proves who began (against login CSRF)."""
-        nonce = secrets.token_urlsafe(16)
+    def begin(self, url: str, cookies: Mapping[str, str]) -> tuple[str, str]:
+        """The state to send to the sign-in page, and the Set-Cookie that proves who began (against login CSRF).
+
+        A browser keeps the proof that it has: each page of it that is open may begin, and may be the one to come back.
+        """
+        given = cookies.get(self.nonce_name, "")
+        nonce = given if NONCE.fullmatch(given) else secrets.token_urlsafe(16)
         state = self._seal(_STATE, url=url, nonce=nonce)
         return state, _cookie(self.nonce_name, nonce, STATE_SECONDS)
 

@@ -455,6 +455,17 @@ def test_a_code_works_once_and_only_in_the_browser_that_began(door: Json, browse
     assert first.status_code == 302
 
 
+def test_a_sign_in_goes_on_while_another_page_asks(browser: Browser) -> None:
+    """A page that was left open is sent to sign in as well, each time that it asks for something."""
+    sign_in = browser.open("/").headers["location"]
+    also = browser.open("/api/2.0/of-the-other-page").headers["location"]
+    back, late = (browser.choose(link, "ann@example.com").headers["location"] for link in (sign_in, also))
+
+    assert browser.client.get(back).status_code == 302
+    assert browser.open("/").status_code == 200
+    assert browser.client.get(late).status_code == 302
+
+
 def test_what_was_sealed_for_one_purpose_serves_no_other(door: Json, browser: Browser) -> None:
     """The state of a sign-in is no session, and a session no state; both are nobody's, and no defect."""
     sign_in = browser.open("/").headers["location"]
