@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.browser import pages
 from tests.journey.test_mission import PROJECT, Folder, bearer, token_of
@@ -77,6 +77,7 @@ def chromium() -> Iterator[Browser]:
     if program is None:
         pytest.fail("There is no chromium here. On Debian: apt-get install chromium")
     alone = f"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE {THIS_MACHINE}"
+    expect.set_options(timeout=30_000)  # milliseconds
     with sync_playwright() as playwright, playwright.chromium.launch(executable_path=program, args=[alone]) as found:
         yield found
 

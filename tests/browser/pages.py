@@ -4,7 +4,7 @@ import re
 
 from playwright.sync_api import Locator, Page, expect
 
-SIGN_OUT = "/_gcp_iap/clear_login_cookie"
+SIGN_OUT = "/?gcp-iap-mode=CLEAR_LOGIN_COOKIE"
 
 
 def expect_sign_in(page: Page, sign_in: str) -> None:

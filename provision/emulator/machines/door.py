@@ -19,7 +19,8 @@ from provision.emulator.machines.registry import ACCESSOR, Registry, Service
 from provision.emulator.machines.signin import CALLBACK, Asked, Codes, Cookies
 
 GENERATED = {"X-Goog-IAP-Generated-Response": "true"}
-SIGN_OUT = "/_gcp_iap/clear_login_cookie"
+# Both addresses are told: https://cloud.google.com/iap/docs/query-parameters-and-headers-howto has the newer one.
+SIGN_OUT_PATH, SIGN_OUT_QUERY = "/_gcp_iap/clear_login_cookie", ("gcp-iap-mode", "CLEAR_LOGIN_COOKIE")
 # The visitor's address as the application sees it. Everybody comes from this machine, but an application that trusts
 # loopback callers (MLflow's assistant runs commands for them) must not take visitors for such: see RFC 5737.
 VISITOR = "203.0.113.1"
@@ -90,7 +91,7 @@ class Door:
         path = proxy.path_of(request)
         if path == CALLBACK:
             return self._signed_in(request)
-        if path == SIGN_OUT:
+        if path == SIGN_OUT_PATH or SIGN_OUT_QUERY in request.query_params.multi_items():
             answer = Response(status_code=302, headers=GENERATED | {"Location": "/"})
             return _with_cookies(answer, self._around.cookies.cleared())
         try:

@@ -397,7 +397,8 @@ def browser(door: Json) -> Iterator[Browser]:
     made.client.close()
 
 
-def test_a_browser_signs_in_and_out(real: Running, browser: Browser) -> None:
+@pytest.mark.parametrize("way_out", ["/_gcp_iap/clear_login_cookie", "/?gcp-iap-mode=CLEAR_LOGIN_COOKIE"])
+def test_a_browser_signs_in_and_out(real: Running, browser: Browser, way_out: str) -> None:
     """Redirect, page with the known accounts, choice, back to where it began, in; and out again."""
     redirect = browser.open("/experiments?page=2")
     page = browser.client.get(redirect.headers["location"])
@@ -405,7 +406,7 @@ def test_a_browser_signs_in_and_out(real: Running, browser: Browser) -> None:
     signed_in = browser.client.get(back.headers["location"])
     inside = browser.open("/experiments?page=2")
     told = heard(inside)["headers"]
-    out = browser.open("/_gcp_iap/clear_login_cookie")
+    out = browser.open(way_out)
     outside = browser.open("/")
 
     assert refused(redirect) == (302, "Invalid IAP credentials: empty token")
