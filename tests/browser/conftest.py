@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -43,7 +43,7 @@ class Place:
     origin: str
     other: str
     sign_in: str
-    token: str
+    token: str = field(repr=False)
 
     def experiments(self) -> set[str]:
         """The names of those that there are, as a program sees them."""
