@@ -82,16 +82,24 @@ class Proof:
             Broken: No answer came.
             NeedsCustomClient: The door has no OAuth client that serves this project.
         """
-        url = f"{self.origin}{path}"
-        self.gcp.gate(method, url)
         headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {self.token}"} if signed else {})
-        try:
-            answer = requests.request(method, url, headers=headers, timeout=TIMEOUT, allow_redirects=False, **sent)
-        except requests.RequestException as error:
-            raise Broken(f"{self.origin} cannot be reached: {type(error).__name__}", seconds=STARTS) from error
+        answer = self.send(method, f"{self.origin}{path}", headers=headers, **sent)
         if answer.status_code == requests.codes.bad_gateway and NO_CLIENT in answer.text:
             raise NeedsCustomClient(f"The front door of {self.origin} lets nobody sign in: {_words(answer)}")
         return answer
+
+    def send(self, method: str, url: str, **sent: Any) -> requests.Response:
+        """Send one request to wherever; of an address that may be a signed link, no more than its origin is told.
+
+        Raises:
+            Broken: No answer came.
+        """
+        self.gcp.gate(method, url)
+        try:
+            return requests.request(method, url, timeout=TIMEOUT, allow_redirects=False, **sent)
+        except requests.RequestException as error:
+            origin = urlsplit(url)._replace(path="", query="").geturl()
+            raise Broken(f"{origin} cannot be reached: {type(error).__name__}", seconds=STARTS) from None
 
     def mlflow(self, method: str, name: str, /, **fields: Any) -> dict[str, Any]:
         """Call a method of MLflow's REST API.
@@ -208,8 +216,7 @@ def artifact(proof: Proof) -> None:
     if _is_signed(proof.run):
         _good(proof.ask("PUT", f"{ARTIFACTS}/artifacts/{_file(proof.run)}", data=text))
         link = _object(proof.ask("GET", f"{ARTIFACTS}/presigned/{_file(proof.run)}"))["url"]
-        proof.gcp.gate("GET", link)
-        read = _good(requests.get(link, timeout=TIMEOUT)).content
+        read = _good(proof.send("GET", link)).content
     else:
         bucket, folder = _place(proof, proof.run)
         blob = proof.storage.bucket(bucket).blob(f"{folder}/{FILE}")

@@ -1,5 +1,7 @@
 """The proof after `up`: which links it asks for, what is borne with and for how long, and what is said when one breaks."""
 
+import json
+import traceback
 from datetime import timedelta
 
 import pytest
@@ -135,6 +137,24 @@ def test_a_server_that_may_not_sign(chain, granted, longest):
         "Runs can be logged, and no file comes into their bucket and back: 403 The server cannot sign a link to the file"
     )
     assert longest * 0.9 <= waited <= longest * 1.03
+
+
+def test_a_link_is_not_told(chain, capsys):
+    """Where nothing answers at it: it is good for whoever has it, so neither report nor log repeats it."""
+    chain.tracking.root = "mlflow-artifacts:"
+    link = json.dumps({"url": "http://127.0.0.1:9/the-artifacts/proof.txt?X-Goog-Signature=5ec4e7"})
+
+    def instead(asked):
+        return (200, {}, link) if "/presigned/" in asked.path else None
+
+    chain.tracking.instead = instead
+    with pytest.raises(NotReachable) as broken:
+        verify.prove(chain.patience, ACCOUNT, chain.origin, whole=True)
+    told = "".join(traceback.format_exception(broken.value)) + capsys.readouterr().out
+
+    assert "back: http://127.0.0.1:9 cannot be reached: ConnectionError" in str(broken.value)
+    assert "waiting" in told
+    assert "5ec4e7" not in told
 
 
 def test_what_is_only_read(chain):
