@@ -62,13 +62,25 @@ def of(uri: str, environ: Mapping[str, str] = os.environ) -> Settings:
     origin = origin_of(uri)
     if not origin:
         raise BadSettings(
-            f"{uri or 'Nothing'} is no address of a server.",
+            f"{_without_password(uri) or 'Nothing'} is no address of a server.",
             "export MLFLOW_TRACKING_URI=https://... as you were told it",
         )
     parts = urlsplit(origin)
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
         raise BadSettings(
-            f"A token is sent over https only, and {uri} is not.", f"export MLFLOW_TRACKING_URI=https://{parts.netloc}"
+            f"A token is sent over https only, and {origin} is not.",
+            f"export MLFLOW_TRACKING_URI=https://{parts.netloc}",
+        )
+    if "@" in uri or "?" in uri or "#" in uri or urlsplit(uri).path.strip("/"):
+        raise BadSettings(
+            f"{_without_password(uri)} is more than the address of a server: a page in it, or a user.",
+            f"export MLFLOW_TRACKING_URI={origin}",
+        )
+    emulator = environ.get("MLFLOW_IAP_EMULATOR", "").rstrip("/")
+    if emulator and urlsplit(origin_of(emulator)).hostname not in _LOOPBACK:
+        raise BadSettings(
+            "MLFLOW_IAP_EMULATOR is not on this machine: your sign-in would go there in the place of Google.",
+            "unset MLFLOW_IAP_EMULATOR",
         )
     source = environ.get("MLFLOW_IAP_SOURCE", "")
     if source and source not in SOURCES:
@@ -81,7 +93,7 @@ def of(uri: str, environ: Mapping[str, str] = os.environ) -> Settings:
         source=source,
         key_file=environ.get("MLFLOW_IAP_KEY_FILE", ""),
         client_id=environ.get("MLFLOW_IAP_CLIENT_ID", ""),
-        emulator=environ.get("MLFLOW_IAP_EMULATOR", "").rstrip("/"),
+        emulator=emulator,
     )
 
 
@@ -96,6 +108,11 @@ def origin_of(url: str) -> str:
         return ""
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{parts.scheme}://{host}" + (f":{port}" if port not in (None, _PORTS[parts.scheme]) else "")
+
+
+def _without_password(uri: str) -> str:
+    """An address as it may be repeated."""
+    return uri.rpartition("@")[2]
 
 
 def _account_at(host: str) -> str:

@@ -55,12 +55,26 @@ WRONG = [
     pytest.param("", {}, "MLFLOW_TRACKING_URI", id="no address"),
     pytest.param("mlruns", {}, "MLFLOW_TRACKING_URI", id="a folder"),
     pytest.param("http://ml.example", {}, "https://ml.example", id="no TLS, to another machine"),
+    pytest.param("https://ml.example/#/experiments/1", {}, "MLFLOW_TRACKING_URI=https://ml.example$", id="a page of it, as a browser shows its address"),
+    pytest.param("https://ml.example/?x", {}, "MLFLOW_TRACKING_URI=https://ml.example$", id="a question to it"),
+    pytest.param("https://me:secret@ml.example", {}, "MLFLOW_TRACKING_URI=https://ml.example$", id="a password"),
+    pytest.param("http://me:secret@ml.example", {}, "https only, and http://ml.example is", id="a password without TLS"),
+    pytest.param("https://me:secret@ml.example:port", {}, "^ml.example:port is no address", id="a password and no port"),
+    pytest.param("https://ml.example", {"MLFLOW_IAP_EMULATOR": "https://127.0.0.1.example:1"}, "MLFLOW_IAP_EMULATOR", id="an emulator elsewhere, which would get a token of the real Google"),
     pytest.param("https://ml.example", {"MLFLOW_IAP_SOURCE": "keys"}, "impersonate, key, oidc", id="no such source"),
 ]
 
 
 @pytest.mark.parametrize(("uri", "environ", "says"), WRONG)
 def test_what_does_not_fit_is_said(uri, environ, says):
-    """With the variable that it is about."""
-    with pytest.raises(BadSettings, match=says):
+    """With the variable that it is about, and without a password."""
+    with pytest.raises(BadSettings, match=says) as wrong:
         settings.of(uri, environ)
+
+    assert "secret" not in str(wrong.value)
+
+
+@pytest.mark.parametrize("uri", ["https://ml.example/", "HTTPS://ML.example:443", "http://localhost:5000//"])
+def test_what_means_the_same_fits(uri):
+    """MLflow takes these as well."""
+    assert settings.of(uri, {}).origin == settings.origin_of(uri)
