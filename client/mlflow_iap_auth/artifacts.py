@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, BinaryIO
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import requests
 from google.cloud import storage
@@ -30,30 +30,46 @@ PIECE = 16 * 1024 * 1024
 
 READ = 1024 * 1024
 
-OWN = "/api/2.0/mlflow/experiments/get?experiment_id=0"
+OLDEST = {"view_type": "ALL", "order_by": "creation_time ASC", "max_results": "1000"}
 
 
 @functools.cache
-def own_bucket(here: Settings) -> str:
-    """The bucket that the server behind the door names for its first experiment; empty when it names none.
+def is_own(here: Settings, bucket: str) -> bool:
+    """Whether a bucket is the one that the server behind the door keeps files in.
 
-    It is asked once: who could answer as the server does could as well take the files.
+    That one the server names for the oldest experiment whose place it chose by itself, which ends with its id: where
+    somebody else chose, they have rights of their own. Each bucket is asked about once: who could answer as the server
+    does could as well take the files.
 
     Args:
         here: The settings for the server.
+        bucket: Its name.
 
     Raises:
-        AccessError: It cannot be asked.
+        AccessError: The server cannot be asked.
     """
-    answer = door.asked(here, OWN, door.TOKENS.current(here))
-    if answer.status_code == requests.codes.not_found:
-        return ""
-    try:
-        place = urlsplit(answer.json()["experiment"]["artifact_location"])
-    except (ValueError, KeyError, TypeError):
-        what = f"{here.origin} does not tell where its files are: {answer.status_code}."
-        raise Unreachable(what, "Try again.") from None
-    return place.netloc if place.scheme == "gs" else ""
+    for experiment in _oldest_experiments(here):
+        place = urlsplit(experiment.get("artifact_location", ""))
+        if place.scheme == "gs" and place.path.endswith(f"/{experiment['experiment_id']}"):
+            return place.netloc == bucket
+    return False
+
+
+def _oldest_experiments(here: Settings) -> Iterator[dict[str, str]]:
+    page = ""
+    while True:
+        query = urlencode({**OLDEST, "page_token": page} if page else OLDEST)
+        answer = door.asked(here, f"/api/2.0/mlflow/experiments/search?{query}", door.TOKENS.current(here))
+        try:
+            answer.raise_for_status()
+            told = answer.json()
+        except requests.RequestException:
+            what = f"{here.origin} does not tell where its files are: {answer.status_code}."
+            raise Unreachable(what, "Try again.") from None
+        yield from told.get("experiments", [])
+        page = told.get("next_page_token", "")
+        if not page:
+            return
 
 
 def client_of(here: Settings) -> storage.Client:

@@ -49,6 +49,6 @@ def repository(artifact_uri: str, **uris: str | None) -> Any:  # MLflow has no t
         from mlflow_iap_auth import artifacts
 
         here = settings.of(tracking_uri)
-        if urlsplit(artifact_uri).netloc == artifacts.own_bucket(here):
+        if artifacts.is_own(here, urlsplit(artifact_uri).netloc):
             return artifacts.Repository(artifact_uri, here, **uris)
     return GCSArtifactRepository(artifact_uri, **uris)

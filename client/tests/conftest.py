@@ -150,7 +150,7 @@ def forget_tokens() -> None:
     """Be as a process that has just begun."""
     door.TOKENS._held.clear()
     artifacts.TOKENS._held.clear()
-    artifacts.own_bucket.cache_clear()
+    artifacts.is_own.cache_clear()
     artifacts._client.cache_clear()
 
 

@@ -1,7 +1,9 @@
 """Models and files: the door's own bucket as the log pusher, and every other bucket as ever."""
 
 import hashlib
+import json
 import os
+import time
 from pathlib import Path
 
 import mlflow
@@ -10,7 +12,8 @@ from conftest import BOB, sign_in
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.store.artifact.gcs_artifact_repo import GCSArtifactRepository
 
-from mlflow_iap_auth import artifacts, settings
+from mlflow_iap_auth import artifacts, settings, signatures
+from mlflow_iap_auth.errors import Unreachable
 
 MB = 1024 * 1024
 
@@ -109,6 +112,46 @@ def test_another_bucket_is_mlflows_own_matter(place, monkeypatch):
 
     assert type(other) is GCSArtifactRepository
     assert type(get_artifact_repository(f"gs://{place.bucket}/artifacts")) is artifacts.Repository
+
+
+EXPERIMENTS = [
+    pytest.param(
+        [("0", "gs://ours/artifacts/0"), ("1", "gs://a-teams/artifacts/1")], True,
+        id="the first one lies in it"),
+    pytest.param(
+        [("0", "mlflow-artifacts:/0"), ("1", "gs://a-teams/files"), ("2", "gs://ours/artifacts/2")], True,
+        id="links were signed at first, and somebody chose a place of their own"),
+    pytest.param(
+        [("0", "gs://theirs/artifacts/0"), ("1", "gs://ours/artifacts/1")], False,
+        id="the first one lies elsewhere"),
+    pytest.param([("0", "mlflow-artifacts:/0"), ("1", "gs://ours/files")], False, id="links are signed"),
+    pytest.param([], False, id="there is none"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("experiments", "own"), EXPERIMENTS)
+def test_the_doors_own_bucket_is_where_the_server_chose_to_keep_files(elsewhere, monkeypatch, experiments, own):
+    """Asked once, page by page; an experiment keeps the place that it was made with, whatever the settings are now."""
+    here = settings.of(elsewhere.url, {})
+    token = signatures.Token("token", time.time() + signatures.LIFETIME)
+    monkeypatch.setattr(artifacts.door.TOKENS, "_held", {here: token})
+    for number, (which, place_of_it) in enumerate(experiments, 1):
+        told = {"experiments": [{"experiment_id": which, "artifact_location": place_of_it}]}
+        more = {"next_page_token": "more"} if number < len(experiments) else {}
+        elsewhere.answers.append((200, {}, json.dumps(told | more)))
+
+    assert [artifacts.is_own(here, "ours") for _ in range(2)] == [own, own]
+    assert len(elsewhere.seen) <= max(len(experiments), 1)
+
+
+def test_a_server_that_does_not_tell_its_experiments(elsewhere, monkeypatch):
+    """Is not taken for one that has no bucket: files would go another way from then on."""
+    here = settings.of(elsewhere.url, {})
+    token = signatures.Token("token", time.time() + signatures.LIFETIME)
+    monkeypatch.setattr(artifacts.door.TOKENS, "_held", {here: token})
+    elsewhere.answers.append((503, {}, '{"error_code": "TEMPORARILY_UNAVAILABLE"}'))
+    with pytest.raises(Unreachable, match="does not tell where its files are: 503"):
+        artifacts.is_own(here, "ours")
 
 
 @pytest.mark.parametrize(

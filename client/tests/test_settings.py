@@ -55,12 +55,26 @@ WRONG = [
     pytest.param("", {}, "MLFLOW_TRACKING_URI", id="no address"),
     pytest.param("mlruns", {}, "MLFLOW_TRACKING_URI", id="a folder"),
     pytest.param("http://ml.example", {}, "https://ml.example", id="no TLS, to another machine"),
-    pytest.param("https://ml.example/#/experiments/1", {}, "MLFLOW_TRACKING_URI=https://ml.example$", id="a page of it, as a browser shows its address"),
+    pytest.param(
+        "https://ml.example/#/experiments/1",
+        {},
+        "MLFLOW_TRACKING_URI=https://ml.example$",
+        id="a page of it, as a browser shows its address",
+    ),
     pytest.param("https://ml.example/?x", {}, "MLFLOW_TRACKING_URI=https://ml.example$", id="a question to it"),
     pytest.param("https://me:secret@ml.example", {}, "MLFLOW_TRACKING_URI=https://ml.example$", id="a password"),
-    pytest.param("http://me:secret@ml.example", {}, "https only, and http://ml.example is", id="a password without TLS"),
-    pytest.param("https://me:secret@ml.example:port", {}, "^ml.example:port is no address", id="a password and no port"),
-    pytest.param("https://ml.example", {"MLFLOW_IAP_EMULATOR": "https://127.0.0.1.example:1"}, "MLFLOW_IAP_EMULATOR", id="an emulator elsewhere, which would get a token of the real Google"),
+    pytest.param(
+        "http://me:secret@ml.example", {}, "https only, and http://ml.example is", id="a password without TLS"
+    ),
+    pytest.param(
+        "https://me:secret@ml.example:port", {}, "^ml.example:port is no address", id="a password and no port"
+    ),
+    pytest.param(
+        "https://ml.example",
+        {"MLFLOW_IAP_EMULATOR": "https://127.0.0.1.example:1"},
+        "MLFLOW_IAP_EMULATOR",
+        id="an emulator elsewhere, which would get a token of the real Google",
+    ),
     pytest.param("https://ml.example", {"MLFLOW_IAP_SOURCE": "keys"}, "impersonate, key, oidc", id="no such source"),
 ]
 
