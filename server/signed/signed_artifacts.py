@@ -25,7 +25,12 @@ from google.resumable_media.requests import XMLMPUContainer
 from mlflow.entities.multipart_upload import CreateMultipartUploadResponse, MultipartUploadCredential
 from mlflow.entities.presigned_download import PresignedDownloadUrlResponse
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, PERMISSION_DENIED, RESOURCE_DOES_NOT_EXIST
+from mlflow.protos.databricks_pb2 import (
+    INVALID_PARAMETER_VALUE,
+    PERMISSION_DENIED,
+    RESOURCE_DOES_NOT_EXIST,
+    TEMPORARILY_UNAVAILABLE,
+)
 from mlflow.store.artifact.artifact_repo import MultipartDownloadMixin
 from mlflow.store.artifact.gcs_artifact_repo import GCSArtifactRepository
 
@@ -39,7 +44,7 @@ AT_ONCE = 8
 """Signatures that are asked for side by side: a file of 10 GB has a thousand parts, and one alone takes some 50 ms."""
 
 LASTS = timedelta(hours=12)
-"""How long a part may be sent: so long Google promises to know the key (the page above)."""
+"""How long a part may be sent, and any link last: so long Google promises to know the key (the page above)."""
 
 
 class SigningRepository(GCSArtifactRepository, MultipartDownloadMixin):
@@ -52,13 +57,19 @@ class SigningRepository(GCSArtifactRepository, MultipartDownloadMixin):
         """A link to read one file, in the version that it has now, for `expiration` seconds.
 
         Raises:
-            MlflowException: there is no such file, or the server may not sign.
+            MlflowException: there is no such file, a link is not to last so long, or the server may not sign.
         """
+        lasts = timedelta(seconds=expiration)
+        if lasts > LASTS:
+            raise MlflowException(
+                f"A link lasts {LASTS.total_seconds():.0f} seconds at most, and not {expiration}.",
+                error_code=INVALID_PARAMETER_VALUE,
+            )
         blob = self._blob(artifact_path)
         found = blob.bucket.get_blob(blob.name)
         if found is None:
             raise MlflowException(f"No such artifact: '{artifact_path}'", error_code=RESOURCE_DOES_NOT_EXIST)
-        url = _link(found, "GET", timedelta(seconds=expiration), generation=found.generation)
+        url = _link(found, "GET", lasts, generation=found.generation)
         return PresignedDownloadUrlResponse(url=url, headers={}, file_size=found.size)
 
     def create_multipart_upload(
@@ -106,33 +117,36 @@ class SigningRepository(GCSArtifactRepository, MultipartDownloadMixin):
         """Give an upload up; what came of it is gone."""
         self._upload(local_file, artifact_path, upload_id).cancel(_session())
 
-    def _upload(self, local_file: str, artifact_path: str | None, upload_id: str | None = None) -> XMLMPUContainer:
+    def _upload(self, local_file: str, artifact_path: str | None, upload_id: str = "") -> XMLMPUContainer:
         blob = self._blob(artifact_path, local_file)
         # MLflow's own leaves the name as it is: one with a # or a ? in it would be another file.
         url = f"{self.client.api_endpoint}/{blob.bucket.name}/{quote(blob.name)}"
-        return XMLMPUContainer(url, local_file, upload_id=upload_id)
+        return XMLMPUContainer(url, local_file, upload_id=quote(upload_id, safe="") or None)
 
     def _blob(self, artifact_path: str | None, local_file: str = "") -> Blob:
-        """The object of an artifact; what the client calls its file may be a path of another system than this."""
+        """The object of an artifact; what the client calls its file may be a path of another system than this.
+
+        Raises:
+            MlflowException: the file's name is none: as a part of an address it would mean a folder.
+        """
+        name = ntpath.basename(local_file)
+        if local_file and name in ("", ".", ".."):
+            raise MlflowException(f"'{local_file}' is no name of a file.", error_code=INVALID_PARAMETER_VALUE)
         bucket, root = self.parse_gcs_uri(self.artifact_uri)
-        return self._get_bucket(bucket).blob(
-            posixpath.join(root, artifact_path or "", ntpath.basename(local_file)).rstrip("/")
-        )
+        return self._get_bucket(bucket).blob(posixpath.join(root, artifact_path or "", name).rstrip("/"))
 
 
 def _link(blob: Blob, method: str, lasts: timedelta, **said: Any) -> str:
     """An address with which anybody may do this one thing.
 
     Raises:
-        MlflowException: Google does not sign for the server's account.
+        MlflowException: Google does not sign for the server's account, or does not answer.
     """
     try:
         return str(blob.generate_signed_url(lasts, method=method, version="v4", credentials=_signer(), **said))
     except GoogleAuthError as error:
         raise MlflowException(
-            f"The server cannot sign a link to the file, as {os.environ[SIGNER]}: {error}. "
-            "Whoever runs it mends that with: python -m provision up",
-            error_code=PERMISSION_DENIED,
+            f"Google signs no link to the file at the moment: {error}", error_code=TEMPORARILY_UNAVAILABLE
         ) from None
 
 
@@ -151,11 +165,17 @@ def _session() -> AuthorizedSession:
 @functools.cache
 def _signer() -> service_account.Credentials:
     """Credentials that sign as that account, by asking Google to."""
-    send = Request()
+    send, email = Request(), os.environ[SIGNER]
     here = os.environ.get("CLOUDSDK_API_ENDPOINT_OVERRIDES_IAMCREDENTIALS", IAM)
 
     def ask(url: str, **said: Any) -> Any:
-        return send(url=url.replace(IAM, here, 1), **said)
+        answer = send(url=url.replace(IAM, here, 1), **said)
+        if answer.status in (403, 404):  # for good: without this, an error like those that pass by themselves
+            raise MlflowException(
+                f"The server cannot sign a link to the file, as {email}: {answer.data.decode()} "
+                "Whoever runs it mends that with: python -m provision up",
+                error_code=PERMISSION_DENIED,
+            )
+        return answer
 
-    email = os.environ[SIGNER]
     return service_account.Credentials(iam.Signer(ask, _credentials(), email), email, token_uri="")

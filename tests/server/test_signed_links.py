@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from google.resumable_media import InvalidResponse
 
 from provision.emulator import iam, keys
 from tests.conftest import NUMBER, PROJECT, Emulator
@@ -135,14 +136,49 @@ def test_a_server_that_may_not_sign_says_who_mends_it(repository: Any, emulator:
     assert list(emulator.world.table("storage.multiparts")) == []
 
 
+def test_a_google_that_is_busy_is_asked_again(repository: Any, emulator: Emulator) -> None:
+    """An error by which MLflow's client knows that it is worth trying again: nobody has to mend anything."""
+    from mlflow.exceptions import MlflowException
+
+    busy = {"method": "iamcredentials.projects.serviceAccounts.signBlob", "status": 503, "times": 3}
+    httpx.post(f"{emulator.url}/emulator/faults", json=[busy])
+    with pytest.raises(MlflowException, match="at the moment") as refused:
+        repository.create_multipart_upload("model.bin", 1, None)
+
+    assert refused.value.get_http_status_code() == 503
+    assert list(emulator.world.table("storage.multiparts")) == []
+
+
+@pytest.mark.parametrize("name", ["..", ".", "/home/ada/", r"C:\Users\.."])
+def test_no_name_leads_out_of_its_folder(repository: Any, name: str) -> None:
+    """MLflow looks at the folder alone; in an address these would be another one."""
+    from mlflow.exceptions import MlflowException
+
+    with pytest.raises(MlflowException, match="is no name of a file") as refused:
+        repository.create_multipart_upload(name, 1, "1/run/artifacts")
+
+    assert refused.value.get_http_status_code() == 400
+
+
+def test_the_id_of_an_upload_is_nothing_but_an_id(repository: Any) -> None:
+    """What a client calls one does not become another request about the object."""
+    repository.client.bucket("files").blob("artifacts/o").upload_from_string(b"content")
+    with pytest.raises(InvalidResponse) as refused:
+        repository.abort_multipart_upload("o", "1#", None)
+
+    assert "uploadId=1%23" in refused.value.response.url
+
+
 def test_what_is_not_there_and_what_is_too_much(repository: Any) -> None:
-    """Errors that MLflow's client shows: no such file, more parts than Cloud Storage takes."""
+    """Errors that MLflow's client shows: no such file, more parts than Cloud Storage takes, longer than a key lives."""
     from mlflow.exceptions import MlflowException
 
     with pytest.raises(MlflowException, match="No such artifact: 'missing'") as missing:
         repository.get_download_presigned_url("missing")
     with pytest.raises(MlflowException, match="MLFLOW_MULTIPART_UPLOAD_CHUNK_SIZE"):
         repository.create_multipart_upload("model.bin", 10_001, None)
+    with pytest.raises(MlflowException, match="43200 seconds at most, and not 43201"):
+        repository.get_download_presigned_url("missing", expiration=43_201)
 
     assert missing.value.get_http_status_code() == 404
 
