@@ -29,6 +29,10 @@ class NotAllowed(AccessError):
     """You are signed in, and may not sign for the account that logs."""
 
 
+class WrongQuotaProject(AccessError):
+    """You are signed in, and your requests are counted on a project where they are not taken."""
+
+
 class NoRole(AccessError):
     """The door knows the account that logs, and does not let it in."""
 

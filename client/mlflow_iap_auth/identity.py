@@ -10,7 +10,7 @@ import requests
 from google.auth import exceptions
 from google.auth.transport.requests import Request
 
-from mlflow_iap_auth.errors import AccessError, BadSettings, NotAllowed, NotSignedIn, Unreachable
+from mlflow_iap_auth.errors import AccessError, BadSettings, NotAllowed, NotSignedIn, Unreachable, WrongQuotaProject
 from mlflow_iap_auth.patience import patiently
 from mlflow_iap_auth.settings import Settings
 
@@ -22,6 +22,10 @@ CLOUD = "https://www.googleapis.com/auth/cloud-platform"
 SIGN_IN = "gcloud auth application-default login   # in Colab: from google.colab import auth; auth.authenticate_user()"
 TIMEOUT = 30.0
 BUSY = (408, 429, 500, 502, 503, 504)
+
+QUOTA = {"SERVICE_DISABLED", "USER_PROJECT_DENIED"}
+"""What Google says where a sign-in names no quota project, or one that is none for this
+(https://cloud.google.com/docs/authentication/troubleshoot-adc)."""
 
 Json = dict[str, Any]
 Authenticate = Callable[[requests.PreparedRequest], requests.PreparedRequest]
@@ -123,9 +127,17 @@ def ask(settings: Settings, verb: str, body: Json) -> Json:
 def _meaning(settings: Settings, answer: requests.Response, you: Any) -> AccessError:
     """What the API's refusal is to the user."""
     try:
-        said = str(answer.json()["error"]["message"])
+        error = answer.json()["error"]
+        said, reasons = str(error["message"]), {detail.get("reason") for detail in error.get("details", [])}
     except (ValueError, KeyError, TypeError):
-        said = answer.reason
+        said, reasons = answer.reason, set()
+    if reasons & QUOTA:
+        return WrongQuotaProject(
+            f"Your requests are counted on a project that does not take them: {said}",
+            "gcloud auth application-default set-quota-project PROJECT   # one that you work in\n"
+            "There you need roles/serviceusage.serviceUsageConsumer, and once somebody types:"
+            " gcloud services enable iamcredentials.googleapis.com --project PROJECT",
+        )
     if answer.status_code == requests.codes.unauthorized:
         return NotSignedIn(f"Google does not take your sign-in any more: {said}", SIGN_IN)
     if answer.status_code == requests.codes.not_found:

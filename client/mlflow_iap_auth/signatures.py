@@ -13,7 +13,7 @@ import requests
 from google.auth import crypt, jwt
 from google.oauth2 import service_account
 
-from mlflow_iap_auth.errors import AccessError, BadKey, BadSettings, NotAllowed, NotSignedIn
+from mlflow_iap_auth.errors import AccessError, BadKey, BadSettings, NotAllowed, NotSignedIn, WrongQuotaProject
 from mlflow_iap_auth.identity import Authenticate, Json, ask, email, refresh, signed_in
 from mlflow_iap_auth.settings import SOURCES, Settings
 
@@ -95,7 +95,7 @@ def _first(settings: Settings, sign: Callable[[Way], Token]) -> Token:
         if settings.source or not way.needs or getattr(settings, way.needs):
             try:
                 return sign(way)
-            except (BadSettings, NotSignedIn, NotAllowed, BadKey) as error:
+            except (BadSettings, NotSignedIn, NotAllowed, WrongQuotaProject, BadKey) as error:
                 failed.append(error)
     if len(failed) == 1:
         raise failed[0]

@@ -9,7 +9,7 @@ from conftest import ADA, BOB, forget_tokens, sign_in
 from google.auth import jwt
 
 from mlflow_iap_auth import door, signatures
-from mlflow_iap_auth.errors import BadKey, BadSettings, NotAllowed, NotSignedIn
+from mlflow_iap_auth.errors import BadKey, BadSettings, NotAllowed, NotSignedIn, WrongQuotaProject
 
 
 def logged() -> float:
@@ -91,6 +91,21 @@ def test_somebody_has_no_access(place, tmp_path, monkeypatch):
 
     assert str(refused.value).startswith(f"{BOB} may not sign for {place.account}: Permission 'iam.service")
     assert f"An owner adds {BOB} to [access] in provision.toml and types: python -m provision up" in refused.value.hint
+
+
+@pytest.mark.parametrize("reason", ["SERVICE_DISABLED", "USER_PROJECT_DENIED"])
+def test_a_sign_in_names_the_wrong_project(place, reason):
+    """The one that its requests are counted on: nothing that an owner of the deployment could mend."""
+    said = "IAM Service Account Credentials API has not been used in project 764086051850 before or it is disabled."
+    details = [{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason, "domain": "googleapis.com"}]
+    body = {"error": {"code": 403, "status": "PERMISSION_DENIED", "message": said, "details": details}}
+    fault = {"method": "iamcredentials.projects.serviceAccounts.signJwt", "status": 403, "body": body}
+    place.owner("POST", "emulator/faults", json=[fault])
+    with pytest.raises(WrongQuotaProject, match="764086051850") as refused:
+        door.TOKENS.current(place.here)
+
+    assert "gcloud auth application-default set-quota-project" in refused.value.hint
+    assert "[access]" not in refused.value.hint
 
 
 def test_all_that_was_tried_is_said(place, tmp_path, monkeypatch):
