@@ -98,11 +98,13 @@ def must_have_room(account: Ref, known: list[Key]) -> None:
 
 
 def must_lie_well(out: Path) -> None:
-    """Make sure that a key would not lie where everything is committed sooner or later.
+    """Make sure that a key could lie there, and not where everything is committed sooner or later.
 
     Raises:
-        BadUsage: The file is there already, or lies in a git work tree.
+        BadUsage: There is no such folder, the file is there already, or it lies in a git work tree.
     """
+    if not out.parent.is_dir():
+        raise BadUsage(f"There is no folder {out.parent}.", hint="Name a file in a folder that is there.")
     tree = next((above for above in out.resolve().parents if (above / ".git").exists()), None)
     if tree is not None:
         raise BadUsage(

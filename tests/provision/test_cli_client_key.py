@@ -220,8 +220,16 @@ def test_a_file_is_never_overwritten(deployed, shared_cloud, out):
 
 
 def test_a_folder_that_is_not_there(deployed, shared_cloud, tmp_path):
-    """The file is made first, so no key is made that nobody has."""
-    told = deployed.type(*MAKE, str(tmp_path / "nowhere" / "key.json"), *TWICE, code=1)
+    """It is named, and nothing is asked of Google."""
+    told = deployed.type(*MAKE, str(tmp_path / "nowhere" / "key.json"), *TWICE, code=3)
+
+    assert told.err.startswith(f"BadUsage: There is no folder {tmp_path / 'nowhere'}.")
+    assert held(shared_cloud) == []
+
+
+def test_a_file_that_cannot_be_made(deployed, shared_cloud, tmp_path):
+    """It is made first, so no key is made that nobody has."""
+    told = deployed.type(*MAKE, str(tmp_path / ("k" * 300)), *TWICE, code=1)
 
     assert told.err.startswith("FileTrouble: ")
     assert held(shared_cloud) == []
