@@ -122,13 +122,8 @@ def programs(facts: Facts, member: str) -> Iterator[Finding]:
 
 
 def files(facts: Facts, member: str) -> Iterator[Finding]:
-    """Whether the log pusher may write to the bucket, if that is the way that files go."""
-    ref = _ref(facts, "artifact_access", "/iamPolicy")
-    granted = facts.planned_in.records[ref].body.get("bindings", {}).values()
-    if not any(_log_pusher(facts) in members for members in granted):
-        yield ok("Files go through the server, which may write them.")
-        return
-    bucket = ref.removesuffix("/iamPolicy").rpartition("/")[2]
+    """Whether the log pusher may write to the bucket."""
+    bucket = _ref(facts, "artifact_access", "/iamPolicy").removesuffix("/iamPolicy").rpartition("/")[2]
     asked = facts.gcp.buckets.buckets().getIamPolicy(bucket=bucket, optionsRequestedPolicyVersion=3)
     where = {f"gs://{bucket}": asked.execute, **_project(facts)}
     yield from _told(facts, _log_pusher(facts), WRITE, where, hint=AGAIN)
@@ -220,8 +215,9 @@ def _weigh(facts: Facts, member: str, right: Right, where: str, binding: Mapping
 def _each(facts: Facts, members: Iterable[str]) -> Iterator[str]:
     """The members, and in the place of those that mean a basic role whoever has it."""
     for member in members:
-        role = BASIC.get(member.partition(":")[0])
-        if role is None:
+        kind, _, project = member.partition(":")
+        role = BASIC.get(kind)
+        if role is None or project != facts.settings.project:
             yield member
             continue
         for binding in _project(facts)["the project"]().get("bindings", []):

@@ -137,6 +137,9 @@ def test_where_somebody_may_be_let_in(deployed, shared_cloud, check, resource, r
             f"user:{ADA}", f"projects/{PROJECT}/roles/visitor", {}, "unchecked", "is not looked at", id="a role of ours"
         ),
         pytest.param(f"projectOwner:{PROJECT}", ENTER, {}, "ok", "named on the service", id="as an owner, if so said"),
+        pytest.param(
+            "projectOwner:another-one", ENTER, {}, "blocked", "names them", id="as an owner of another project"
+        ),
         pytest.param(f"user:{ADA}", "roles/owner", {}, "blocked", "names them", id="no basic role opens a door"),
         pytest.param(f"user:{ADA}", SIGN, {}, "blocked", "names them", id="a role for something else"),
     ],
@@ -299,7 +302,7 @@ def test_who_may_not_read_a_policy_is_told_so(deployed, shared_cloud):
     assert found["programs"]["status"] == "ok"
 
 
-@pytest.mark.parametrize("who", ["ada", "@", "user:"])
+@pytest.mark.parametrize("who", ["ada", "@", "user:", "Ada <ada@example.com>"])
 def test_somebody_who_is_nobody(deployed, who):
     """An address is asked for, before anything is looked at."""
     told = deployed.type("client", "check", "--local", *STATE, "--as", who, code=3)
