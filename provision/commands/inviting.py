@@ -41,8 +41,12 @@ def client(options: Options, form: str, package: str) -> None:
         told = _invitation(gcp, ledger, package)
     said = FORMATS[form](told)
     options.report.object(install=told.install, variables=told.variables, format=form, text=said)
-    if not options.as_json:
-        click.echo(said, nl=False)
+    if options.as_json:
+        return
+    click.echo(said, nl=False)
+    if package == PACKAGE and PACKAGE in said:
+        click.echo(f"{PACKAGE} is on no index yet, and the name is not ours there: say with --package where it lies,"
+                   " as docs/how-to/log-from-your-code.md tells.", err=True)  # fmt: skip
 
 
 def _invitation(gcp: "Gcp", ledger: "Ledger", package: str) -> "Invitation":
@@ -94,7 +98,7 @@ def _member(who: str) -> str:
     kind, colon, address = who.partition(":")
     if colon and kind and address:
         return who if "//" in address else f"{kind}:{address.lower()}"
-    if "@" not in who.strip("@"):
+    if "@" not in who.strip("@") or " " in who:
         raise BadUsage(f"--as {who!r} is neither an e-mail address nor an IAM member.", hint="Type --as ada@acme.com.")
     return member_of(who.lower())
 

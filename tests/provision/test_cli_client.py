@@ -188,6 +188,17 @@ def test_where_the_client_is_installed_from_can_be_said(deployed, form):
     assert ("mlflow_iap_auth-0.1-py3-none-any.whl" in told["text"]) == (form not in {"env", "dotenv"})
 
 
+def test_a_name_that_is_not_ours_in_any_index_is_not_sent_silently(deployed):
+    """Whoever takes it there would run at every colleague's; the note does not go where the lines are piped to."""
+    bare, placed = (
+        deployed.type("client", "--local", *STATE),
+        deployed.type("client", "--local", *STATE, "--package", "./client"),
+    )
+
+    assert bare.err.startswith("mlflow-iap-auth is on no index yet, and the name is not ours there")
+    assert (placed.err, deployed.type("client", "--local", *STATE, "--format", "env").err) == ("", "")
+
+
 def test_options_may_stand_before_or_behind_what_is_asked_for(deployed):
     """None is lost on the way."""
     before = deployed.type("client", "--local", *STATE, "--json", "check", "--as", "owner@example.com")
