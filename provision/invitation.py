@@ -12,6 +12,10 @@ from string import Template
 from typing import Any
 
 PACKAGE = "mlflow-iap-auth"
+NOT_OURS = (
+    f"{PACKAGE} is on no index yet, and the name is not ours there: say with --package where it lies, as"
+    " docs/how-to/log-from-your-code.md tells."
+)
 CHECK = "python -m mlflow_iap_auth"
 
 _APP_ENGINE = re.compile(r"https://(?P<service>[a-z0-9-]+)-dot-(?P<project>[a-z0-9-]+)\.[a-z]{2}\.r\.appspot\.com")

@@ -30,7 +30,7 @@ PIECE = 16 * 1024 * 1024
 
 READ = 1024 * 1024
 
-OLDEST = {"view_type": "ALL", "order_by": "creation_time ASC", "max_results": "1000"}
+OLDEST = {"view_type": "ALL", "order_by": "creation_time ASC", "max_results": "100"}
 
 
 @functools.cache

@@ -10,7 +10,7 @@ import click
 
 from provision.commands import checking, ledgers, running
 from provision.errors import BadUsage
-from provision.invitation import FORMATS, PACKAGE
+from provision.invitation import FORMATS, NOT_OURS, PACKAGE
 from provision.options import InReadingOrder, Options, common, handed_down, takes_turns
 
 if TYPE_CHECKING:
@@ -45,8 +45,7 @@ def client(options: Options, form: str, package: str) -> None:
         return
     click.echo(said, nl=False)
     if package == PACKAGE and PACKAGE in said:
-        click.echo(f"{PACKAGE} is on no index yet, and the name is not ours there: say with --package where it lies,"
-                   " as docs/how-to/log-from-your-code.md tells.", err=True)  # fmt: skip
+        click.echo(NOT_OURS, err=True)
 
 
 def _invitation(gcp: "Gcp", ledger: "Ledger", package: str) -> "Invitation":
