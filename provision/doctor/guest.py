@@ -65,6 +65,7 @@ def checks(member: str) -> tuple[Check, ...]:
         "signature": signature,
         "programs": programs,
         "files": files,
+        "denials": denials,
     }
 
     def asked_of(look: Look) -> Callable[[Facts], Iterator[Finding]]:
@@ -127,6 +128,15 @@ def files(facts: Facts, member: str) -> Iterator[Finding]:
     asked = facts.gcp.buckets.buckets().getIamPolicy(bucket=bucket, optionsRequestedPolicyVersion=3)
     where = {f"gs://{bucket}": asked.execute, **_project(facts)}
     yield from _told(facts, _log_pusher(facts), WRITE, where, hint=AGAIN)
+
+
+def denials(facts: Facts, member: str) -> Iterator[Finding]:
+    """What is not looked at: policies that take away what others grant (https://cloud.google.com/iam/docs/deny-overview)."""
+    place = f"cloudresourcemanager.googleapis.com/projects/{facts.settings.project}"
+    yield unchecked(
+        f"Whether a deny policy takes something of this away from {member} or the log pusher is not looked at.",
+        f"gcloud iam policies list --kind=denypolicies --attachment-point={place}   # and so for what lies above it",
+    )
 
 
 def _ref(facts: Facts, step: str, part: str) -> str:

@@ -17,6 +17,7 @@ PUSHER = f"mlflow-log-pusher@{PROJECT}.iam.gserviceaccount.com"
 ACCOUNT = f"projects/{PROJECT}/serviceAccounts/{PUSHER}"
 ENTER, SIGN = "roles/iap.httpsResourceAccessor", "roles/iam.serviceAccountTokenCreator"
 SETTINGS = f'project = "{PROJECT}"\naccess.users = ["owner@example.com"]\n'
+LET_IN = "user:{} gets in, and so do their programs, as far as can be told.\n"
 NIGHTS = {"title": "only at night", "expression": "request.time.getHours('UTC') > 20"}
 
 
@@ -71,10 +72,19 @@ def test_whom_the_settings_name_gets_in(deployed, shared_cloud):
     """All that is on the way is told; nothing is changed, and nothing is tried in their name."""
     told = deployed.type("client", "check", "--local", *STATE, "--as", "Owner@example.com")
 
-    assert told.out.endswith("\n6 ok.\nuser:owner@example.com gets in, and so do their programs.\n")
+    assert told.out.endswith("\n6 ok, 1 unchecked.\n" + LET_IN.format("owner@example.com"))
     assert "user:owner@example.com may pass the front door: named on the service mlflow." in told.out
     assert "user:owner@example.com may sign as the log pusher: named on the log pusher." in told.out
     assert shared_cloud.writes() == []
+
+
+def test_what_is_not_looked_at_is_said(deployed):
+    """A deny policy counts before all grants, and can be attached above the project."""
+    found = asked(deployed, "owner@example.com")["denials"]
+
+    assert found["status"] == "unchecked"
+    assert "deny policy" in found["why"]
+    assert f"--attachment-point=cloudresourcemanager.googleapis.com/projects/{PROJECT} " in found["todo"]
 
 
 def test_a_stranger_does_not(deployed):
@@ -164,9 +174,7 @@ def test_who_may_be_in_a_group_is_not_turned_away(deployed, shared_cloud):
         f"group:ds@example.com is named on the log pusher and may sign as the log pusher; whether user:{ADA}"
         in told.out
     )
-    assert told.out.endswith(
-        "\n4 ok, 2 unchecked.\n" + f"user:{ADA} gets in, and so do their programs, as far as can be told.\n"
-    )
+    assert told.out.endswith(f"\n4 ok, 3 unchecked.\n{LET_IN.format(ADA)}")
 
 
 @pytest.mark.parametrize(
@@ -264,7 +272,7 @@ def test_the_account_of_a_program_opens_no_page(deployed, shared_cloud):
     grant(shared_cloud, ACCOUNT, SIGN, f"serviceAccount:{account}")
     found = asked(deployed, account)
 
-    assert {item["status"] for item in found.values()} == {"ok"}
+    assert {name for name, item in found.items() if item["status"] != "ok"} == {"denials"}
     assert found["door"]["why"] == "Only people open the page."
 
 
