@@ -145,8 +145,9 @@ def meaning(answer: requests.Response, here: Settings, now: Callable[[], float] 
             "An owner gives it an OAuth client as docs/how-to/let-outsiders-in.md tells: python -m provision up",
         )
     if answer.status_code == requests.codes.forbidden:
+        who = "you" if here.source == settings.OWN else here.account or "the log pusher"
         return errors.NoRole(
-            f"The front door does not let {here.account or 'the log pusher'} in: {said}",
+            f"The front door does not let {who} in: {said}",
             "An owner mends it with: python -m provision up   # it may take some minutes to spread",
         )
     if answer.status_code == requests.codes.unauthorized:

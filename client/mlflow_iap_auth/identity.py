@@ -7,7 +7,8 @@ from typing import Any
 
 import google.auth
 import requests
-from google.auth import exceptions
+from google.auth import compute_engine, exceptions, jwt
+from google.auth.credentials import with_scopes_if_required
 from google.auth.transport.requests import Request
 
 from mlflow_iap_auth.errors import AccessError, BadSettings, NotAllowed, NotSignedIn, Unreachable, WrongQuotaProject
@@ -40,7 +41,8 @@ def signed_in() -> Any:  # google-auth has no types
     """
     try:
         with _no_word_of_projects():
-            credentials, _ = google.auth.default(scopes=[CLOUD])
+            # Scopes come after: with them it would ask for the project of a workload identity pool, each time.
+            credentials = with_scopes_if_required(google.auth.default()[0], [CLOUD])
     except exceptions.DefaultCredentialsError as error:
         raise NotSignedIn(f"Nobody is signed in to Google here: {error}", SIGN_IN) from error
     refresh(credentials, NotSignedIn("Google does not take your sign-in any more", SIGN_IN))
@@ -159,6 +161,38 @@ def email(settings: Settings, credentials: Any) -> str:
         return str(answer.json().get("email", "")) if answer.ok else ""
     except (Unreachable, ValueError):
         return ""
+
+
+def own_id_token(credentials: Any, audience: str) -> str:
+    """An ID token that shows the user, and not the log pusher.
+
+    A workload on Google Cloud gets one for any OAuth client. That of a person is for the one by which they signed in:
+    https://cloud.google.com/iap/docs/authentication-howto#authenticating_a_user_account
+
+    Args:
+        credentials: Their Application Default Credentials, fresh.
+        audience: The id of an OAuth client that the door takes.
+
+    Raises:
+        NotAllowed: Google gives these credentials none, or not for this OAuth client.
+    """
+    if isinstance(credentials, compute_engine.Credentials):
+        refused = NotAllowed("Google gives this workload no ID token", "unset MLFLOW_IAP_SOURCE")
+        with requests.Session() as session:
+            request = Request(session)
+            own = compute_engine.IDTokenCredentials(request, audience, use_metadata_identity_endpoint=True)
+        refresh(own, refused)
+        return str(own.token)
+    text = getattr(credentials, "id_token", None)
+    if not text:
+        raise NotAllowed("Your sign-in comes without an ID token of your own.", "unset MLFLOW_IAP_SOURCE")
+    by = jwt.decode(text, verify=False)["aud"]
+    if by != audience:
+        raise NotAllowed(
+            f"Your ID token is for the OAuth client by which you signed in, {by}, and not for {audience}.",
+            "gcloud auth application-default login --client-id-file=FILE   # of an OAuth client that the door takes",
+        )
+    return str(text)
 
 
 def _sent(method: str, url: str, **request: Any) -> requests.Response:

@@ -14,6 +14,9 @@ NAME = "iap"
 SOURCES = ("impersonate", "key", "oidc")
 """Where a signature can come from, in the order in which they are tried."""
 
+OWN = "own"
+"""And the source that is never tried by itself: what it signs does not show the log pusher."""
+
 _PORTS = {"http": 80, "https": 443}
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _APP_ENGINE = re.compile(r"(?:(?P<service>[a-z0-9-]+)-dot-)?(?P<project>[a-z0-9.-]+?)(?:\.[a-z]{2}\.r)?\.appspot\.com")
@@ -83,9 +86,10 @@ def of(uri: str, environ: Mapping[str, str] = os.environ) -> Settings:
             "unset MLFLOW_IAP_EMULATOR",
         )
     source = environ.get("MLFLOW_IAP_SOURCE", "")
-    if source and source not in SOURCES:
+    if source and source not in (*SOURCES, OWN):
         raise BadSettings(
-            f"MLFLOW_IAP_SOURCE={source} is none of {', '.join(SOURCES)}.", "unset MLFLOW_IAP_SOURCE to try all of them"
+            f"MLFLOW_IAP_SOURCE={source} is none of {', '.join((*SOURCES, OWN))}.",
+            "unset MLFLOW_IAP_SOURCE to try all of them",
         )
     return Settings(
         origin=origin,

@@ -1,11 +1,14 @@
 """Where a token's signature comes from: Google in your name without any key, a key file, or Google's identity provider.
 
+All show the log pusher, but for one, which shows yourself and is taken only when it is named.
+
 What Identity-Aware Proxy takes: https://cloud.google.com/iap/docs/authentication-howto
 """
 
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +17,7 @@ from google.auth import crypt, jwt
 from google.oauth2 import service_account
 
 from mlflow_iap_auth.errors import AccessError, BadKey, BadSettings, NotAllowed, NotSignedIn, WrongQuotaProject
-from mlflow_iap_auth.identity import Authenticate, Json, ask, email, refresh, signed_in
+from mlflow_iap_auth.identity import Authenticate, Json, ask, email, own_id_token, refresh, signed_in
 from mlflow_iap_auth.settings import SOURCES, Settings
 
 BUCKETS = "https://www.googleapis.com/auth/devstorage.read_write"
@@ -99,7 +102,8 @@ def _first(settings: Settings, sign: Callable[[Way], Token]) -> Token:
                 failed.append(error)
     if len(failed) == 1:
         raise failed[0]
-    raise type(failed[-1])("\n".join(error.what for error in failed), "\n".join(error.hint for error in failed))
+    hints = dict.fromkeys(error.hint for error in failed)  # in order, and none twice
+    raise type(failed[-1])("\n".join(error.what for error in failed), "\n".join(hints))
 
 
 def _claims(account: str, settings: Settings, now: float) -> Json:
@@ -118,16 +122,24 @@ def _access_token(settings: Settings, now: float) -> Token:
 
 
 def _id_token(settings: Settings, now: float) -> Token:
-    if not settings.client_id:
-        raise BadSettings("Nothing tells for which OAuth client an ID token is.", "export MLFLOW_IAP_CLIENT_ID=...")
+    audience = _audience(settings)
     if settings.key_file:
         key = _key(settings)
-        credentials = service_account.IDTokenCredentials.from_service_account_info(
-            key, target_audience=settings.client_id
-        )
-        return _kept(credentials, now)
-    asked = {"audience": settings.client_id, "includeEmail": True}
+        return _kept(service_account.IDTokenCredentials.from_service_account_info(key, target_audience=audience), now)
+    asked = {"audience": audience, "includeEmail": True}
     return Token(ask(settings, "generateIdToken", asked)["token"], now + LIFETIME)
+
+
+def _own_id_token(settings: Settings, now: float) -> Token:
+    del now  # Google may give one that it made before
+    text = own_id_token(signed_in(), _audience(settings))
+    return Token(text, float(jwt.decode(text, verify=False)["exp"]))
+
+
+def _audience(settings: Settings) -> str:
+    if not settings.client_id:
+        raise BadSettings("Nothing tells for which OAuth client an ID token is.", "export MLFLOW_IAP_CLIENT_ID=...")
+    return settings.client_id
 
 
 def _self_signed(settings: Settings, now: float) -> Token:
@@ -140,6 +152,13 @@ def _key_access_token(settings: Settings, now: float) -> Token:
     return _kept(service_account.Credentials.from_service_account_info(_key(settings), scopes=[BUCKETS]), now)
 
 
+def _own_access_token(settings: Settings, now: float) -> Token:
+    del settings, now
+    yours = signed_in()
+    ends = yours.expiry.replace(tzinfo=timezone.utc)  # google-auth has it in UTC, and does not say so
+    return Token(yours.token, ends.timestamp())
+
+
 def _id_bucket_token(settings: Settings, now: float) -> Token:
     return (_key_access_token if settings.key_file else _access_token)(settings, now)
 
@@ -148,6 +167,7 @@ _WAYS = {
     "impersonate": Way(_signed_jwt, _access_token),
     "key": Way(_self_signed, _key_access_token, needs="key_file"),
     "oidc": Way(_id_token, _id_bucket_token, needs="client_id"),
+    "own": Way(_own_id_token, _own_access_token),
 }
 
 

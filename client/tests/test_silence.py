@@ -4,6 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
+from test_workloads import on_google_cloud
+
+from mlflow_iap_auth.settings import OWN, SOURCES
 
 SECRETS = {
     "a signed token": r"eyJ[\w-]{8,}\.",
@@ -49,19 +52,21 @@ def test_a_secret_would_be_found():
     assert told("Bearer eyJhbGciOiJSUzI1.x ya29.emulator-x 1//ada -----BEGIN PRIVATE KEY-----").keys() == SECRETS.keys()
 
 
-@pytest.mark.parametrize("source", ["impersonate", "key", "oidc"])
+@pytest.mark.parametrize("source", [*SOURCES, OWN])
 def test_a_program_that_logs_everything(place, run, tmp_path, monkeypatch, source):
-    """With all loggers at DEBUG, Google's own among them."""
+    """With all loggers at DEBUG, Google's own among them; nor does the server behind the door log any."""
     monkeypatch.setenv("GOOGLE_SDK_PYTHON_LOGGING_SCOPE", "google")
     monkeypatch.setenv("MLFLOW_IAP_SOURCE", source)
     monkeypatch.setenv("MLFLOW_IAP_CLIENT_ID", place.client_id)
     if source == "key":
         monkeypatch.setenv("MLFLOW_IAP_KEY_FILE", str(place.key(tmp_path)))
+    if source == OWN:
+        on_google_cloud(place, tmp_path, monkeypatch)
     text = talk(run, tmp_path)
 
     assert "DEBUG:urllib3" in text
     assert "Token(ends=" in text
-    assert told(text) == {}
+    assert told(text + Path(place.log).read_text(encoding="utf-8")) == {}
 
 
 def test_an_error_of_the_door(place, run, tmp_path):
@@ -84,3 +89,8 @@ def test_a_key_that_is_broken(place, run, tmp_path, monkeypatch):
 
     assert "key.json is no key of a service account" in text
     assert told(text) == {}
+
+
+def test_what_an_owner_sends(place):
+    """Neither the lines nor the report that programs read; who is signed in, a file says that is named."""
+    assert told(place.types("client", "--json") + place.types("client")) == {}
