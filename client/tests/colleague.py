@@ -24,7 +24,7 @@ def model_and_registry() -> dict[str, object]:
     """Train with autolog, register, give it an alias, and load it by that."""
     data = load_iris(as_frame=True)
     mlflow.autolog(log_datasets=False, log_models=False, silent=True)
-    with mlflow.start_run(run_name="training"):
+    with mlflow.start_run(run_name="training") as outside:
         mlflow.log_params({"seed": 1})
         with mlflow.start_run(run_name="inside", nested=True) as inside:
             mlflow.log_metric("loss", 0.5, step=1)
@@ -35,7 +35,8 @@ def model_and_registry() -> dict[str, object]:
     MlflowClient().set_registered_model_alias("iris", "champion", info.registered_model_version)
     loaded = mlflow.pyfunc.load_model("models:/iris@champion")
     same = bool((pd.Series(loaded.predict(data.data)) == pd.Series(model.predict(data.data))).all())
-    return {"predicts the same": same, "nested": inside.data.tags["mlflow.parentRunId"] != ""}
+    parent = MlflowClient().get_run(inside.info.run_id).data.tags["mlflow.parentRunId"]
+    return {"predicts the same": same, "nested": parent == outside.info.run_id}
 
 
 def trace() -> dict[str, object]:

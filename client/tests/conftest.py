@@ -3,12 +3,14 @@
 import base64
 import contextlib
 import http.server
+import importlib.metadata
 import json
 import os
 import socket
 import subprocess
 import sys
 import threading
+import venv
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,13 +19,26 @@ from typing import Any
 import mlflow
 import pytest
 import requests
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from mlflow_iap_auth import artifacts, door, settings
 from mlflow_iap_auth.settings import Settings
 
 ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
 ADA, BOB = "ada@example.com", "bob@example.com"
+DEPLOYMENT = os.environ.get("DEPLOYMENT_PYTHON", sys.executable)
+"""The interpreter that has the provisioner; this one if it has it."""
+
 Json = dict[str, Any]
+
+
+def beside() -> dict[str, str]:
+    """The environment of what the owner runs, which has nothing of the colleague's."""
+    theirs = ("MLFLOW_", "GOOGLE_", "GCE_", "STORAGE_", "HTTPS_PROXY")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(theirs)}
+    return {**kept, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'server'}"}
 
 
 class ThisTestTriedToReachTheRealCloud(Exception):
@@ -55,13 +70,23 @@ def no_real_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
 class Place:
     """A deployment, and its owner, who may change it."""
 
+    owner_folder: str
     emulator: str
     origin: str
     account: str
+    trainer: str
     bucket: str
     client_id: str
     door: str
+    metadata: str
     log: str
+
+    def types(self, *words: str) -> str:
+        """What the project's command prints that the owner types."""
+        command = [DEPLOYMENT, "-m", "provision", *words, "--local"]
+        return subprocess.run(
+            command, cwd=self.owner_folder, env=beside(), check=True, stdout=subprocess.PIPE, text=True
+        ).stdout
 
     def owner(self, method: str, url: str, **sent: Any) -> Json:
         answer = requests.request(method, f"{self.emulator}/{url}", timeout=30, **sent)
@@ -90,16 +115,24 @@ class Place:
         for key in listed.get("keys", []):
             self.owner("DELETE", f"iam.googleapis.com/v1/{key['name']}")
 
-    @contextlib.contextmanager
-    def without_role(self) -> Iterator[None]:
+    def without_role(self) -> contextlib.AbstractContextManager[None]:
         """As long as this is entered, the door's policy is empty."""
-        url = f"iap.googleapis.com/v1/{self.door}"
+        return self.changed(f"iap.googleapis.com/v1/{self.door}")
+
+    def without_signatures(self) -> contextlib.AbstractContextManager[None]:
+        """As long as this is entered, nobody may sign for the log pusher."""
+        return self.changed(self._account_url)
+
+    @contextlib.contextmanager
+    def changed(self, url: str, *bindings: Json) -> Iterator[None]:
+        """As long as this is entered, a policy has these bindings and no others."""
         before = self.owner("POST", f"{url}:getIamPolicy", json={})
-        self.owner("POST", f"{url}:setIamPolicy", json={"policy": {"bindings": []}})
+        self.owner("POST", f"{url}:setIamPolicy", json={"policy": {"bindings": bindings}})
         try:
             yield
         finally:
-            self.owner("POST", f"{url}:setIamPolicy", json={"policy": {"bindings": before["bindings"]}})
+            kept = {"bindings": before.get("bindings", [])}
+            self.owner("POST", f"{url}:setIamPolicy", json={"policy": kept})
 
     @property
     def _account_url(self) -> str:
@@ -113,11 +146,9 @@ class Place:
 
 @pytest.fixture(scope="session")
 def shared_place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """Started by DEPLOYMENT_PYTHON, the interpreter that has the provisioner; by this one if it has it."""
-    python = os.environ.get("DEPLOYMENT_PYTHON", sys.executable)
-    command = [python, str(Path(__file__).with_name("place.py")), str(tmp_path_factory.mktemp("place"))]
-    env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'server'}"}
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env) as running:
+    """Started once; it ends with the tests."""
+    command = [DEPLOYMENT, str(Path(__file__).with_name("place.py")), str(tmp_path_factory.mktemp("place"))]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=beside()) as running:
         assert running.stdin
         assert running.stdout
         line = running.stdout.readline()
@@ -137,6 +168,7 @@ def place(shared_place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("MLFLOW_IAP_EMULATOR", shared_place.emulator)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("NO_GCE_CHECK", "true")  # a library's way to be told that this is no machine of Google's
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # nobody: a process has no guard as the tests have
     monkeypatch.chdir(tmp_path)
     sign_in(monkeypatch, shared_place, tmp_path, ADA)
     shared_place.forget()
@@ -217,7 +249,61 @@ Program = Callable[..., "subprocess.CompletedProcess[str]"]
 def run(tmp_path: Path) -> Program:
     """Runs a program of the colleague's, in a process that has the variables of this test."""
 
-    def ran(*words: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run([sys.executable, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
+    def ran(*words: str, python: str = sys.executable) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run([python, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
 
     return ran
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of somebody who has never logged anything."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture
+def shell(place: Place, home: Path, tmp_path: Path) -> Program:
+    """Types lines into a shell in which no variable of ours, of MLflow's or of Google's is set."""
+    del place  # it is there, and its variables are not: they come with the lines
+    env = {
+        **{name: value for name, value in beside().items() if name not in ("PYTHONPATH", "NO_GCE_CHECK")},
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "HOME": str(home),
+        "HTTPS_PROXY": "http://127.0.0.1:9",
+        "PIP_NO_INDEX": "1",  # what is to be installed is here already
+    }
+
+    def typed(lines: str) -> "subprocess.CompletedProcess[str]":
+        command = ["sh", "-eu", "-c", lines]
+        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+
+    return typed
+
+
+@pytest.fixture(scope="session")
+def bare_python(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A fresh virtual environment with only the client, mlflow-skinny, scikit-learn, pandas, and what these need.
+
+    It is made of links to what is installed here, so that it takes no time.
+    """
+    folder = tmp_path_factory.mktemp("bare")
+    venv.create(folder, symlinks=True)
+    site = next(folder.glob("lib/*/site-packages"))
+    for distribution in needed("mlflow-iap-auth", "mlflow-skinny", "scikit-learn", "pandas"):
+        for top in {file.parts[0] for file in distribution.files or []} - {"..", "__pycache__"}:
+            if not (site / top).exists():  # google, for one, is shared by several
+                (site / top).symlink_to(str(distribution.locate_file(top)))
+    return str(folder / "bin" / "python")
+
+
+def needed(*names: str) -> list[importlib.metadata.Distribution]:
+    """Some distributions and all that they require, without extras."""
+    found: dict[str, importlib.metadata.Distribution] = {}
+    ahead = list(names)
+    while ahead:
+        name = canonicalize_name(ahead.pop())
+        if name not in found:
+            found[name] = importlib.metadata.distribution(name)
+            wanted = [Requirement(line) for line in found[name].requires or []]
+            ahead += [need.name for need in wanted if need.marker is None or need.marker.evaluate({"extra": ""})]
+    return list(found.values())

@@ -1,4 +1,4 @@
-"""A deployment on this machine for the client's tests, by the project's own steps and emulator, with a real MLflow.
+"""A deployment on this machine for the client's tests, by `up --local`, with a real MLflow.
 
     PYTHONPATH=.:server python client/tests/place.py FOLDER
 
@@ -6,6 +6,7 @@ It runs in an environment of its own, which has the provisioner: the client's ha
 is one line of JSON on stdout; it ends when stdin does.
 """
 
+import functools
 import json
 import os
 import socket
@@ -18,19 +19,25 @@ from typing import Any
 import requests
 import uvicorn
 from entrypoint import COMMAND, mlflow_environment
-from provision import log, session
-from provision.config import Config
 from provision.emulator.machines.door import Upstream
+from provision.emulator.machines.loop import Site
+from provision.emulator.machines.metadata import Machine, Metadata
 from provision.emulator.server import create_app
 from provision.emulator.world import World
-from requests.adapters import HTTPAdapter
-from tests.journey.deploy import BASE, NUMBER, PROJECT, Deployment
+from tests.provision.terminal import Folder
 from tests.scenarios.doors import Doors
 from tests.tracking import Tracking
-from urllib3.util import Retry
 
+PROJECT, NUMBER = "test-project-1", "123456789012"
+PROVISION = (sys.executable, "-m", "provision")
 CLIENT = f"{NUMBER}-abc.apps.googleusercontent.com"
 PEOPLE = ("ada@example.com", "bob@example.com")
+TRAINER = f"trainer@{PROJECT}.iam.gserviceaccount.com"
+SETTINGS = f"""
+project = "{PROJECT}"
+access.users = ["ada@example.com", "{TRAINER}"]
+door = {{ client_id = "{CLIENT}", client_secret_file = "client-secret" }}
+"""
 
 
 class Place(Doors):
@@ -57,12 +64,11 @@ class Place(Doors):
         with (self._folder / "mlflow.log").open("wb") as log:
             self.server = subprocess.Popen([sys.executable, *COMMAND], env=env, stdout=log, stderr=log)
 
-    def wait(self) -> None:
-        """Until MLflow answers."""
-        patient = HTTPAdapter(max_retries=Retry(total=None, connect=120, backoff_factor=0.1, backoff_max=2))
-        with requests.Session() as session:
-            session.mount("http://", patient)
-            session.get(f"http://127.0.0.1:{self._port}/health", timeout=240).raise_for_status()
+    def workload(self, account: str) -> Site:
+        """The metadata server of a machine of Google's on which something runs as a service account."""
+        machine = Machine(PROJECT, NUMBER, "europe-west3-b", "trainer-0", account)
+        tokens = lambda: (self.registry.access_token(account), 3600)  # noqa: E731 - it is no name of its own
+        return Site(self._loop, Metadata(machine, tokens, functools.partial(self.registry.id_token, account)))
 
     def _upstream(self, app: str, service: str, version: str) -> Upstream:
         del app, service, version
@@ -71,7 +77,6 @@ class Place(Doors):
 
 def main(folder: Path) -> None:
     """Deploy, tell, and wait to be told to end."""
-    log.set_up(log.SILENT + 1, as_json=True)
     world = World.memory()
     world.reset([{"projectId": PROJECT, "projectNumber": NUMBER}])
     listener = socket.create_server(("127.0.0.1", 0))
@@ -80,13 +85,15 @@ def main(folder: Path) -> None:
     thread = threading.Thread(target=application.run, args=([listener],))
     thread.start()
     world.machines = place = Place(world, world.url, folder)
+    site = place.workload(TRAINER)
     try:
-        facts = deployed(world, folder)
-        place.wait()
-        sys.stdout.write(json.dumps(facts) + "\n")
+        facts = deployed(world, Folder(folder / "owner", world.url, world.token).path)
+        sys.stdout.write(json.dumps({**facts, "metadata": f"127.0.0.1:{site.port}", "log": str(folder / "mlflow.log")}))
+        sys.stdout.write("\n")
         sys.stdout.flush()
         sys.stdin.read()
     finally:
+        site.close()
         application.should_exit = True
         thread.join()
         world.close()
@@ -96,26 +103,26 @@ def main(folder: Path) -> None:
 
 
 def deployed(world: World, folder: Path) -> dict[str, Any]:
-    """Deploy with an OAuth client of one's own; whatever the tests need to know about it."""
-    secret = folder / "client-secret"
-    secret.write_text("GOCSPX-of-the-tests")
-    config = Config.model_validate({**BASE, "door": {"client_id": CLIENT, "client_secret_file": str(secret)}})
-    deployment = Deployment(world, config=config)
-    engine = deployment.up()
-    origin, account = session.origin_of(engine.ledger), session.log_pusher_of(engine.ledger)
-    bucket = next(ref for ref in engine.ledger.records if "artifacts" in ref and "iamPolicy" not in ref)
-    deployment.gcp.close()
+    """Deploy by `up --local` with an OAuth client of one's own; whatever the tests need to know about it."""
+    (folder / "provision.toml").write_text(SETTINGS)
+    (folder / "client-secret").write_text("GOCSPX-of-the-tests")
     with world.transaction():
         for person in PEOPLE:
             world.table("refresh_tokens")[f"1//{person}"] = {"member": f"user:{person}"}
+    account = f"iam.googleapis.com/v1/projects/{PROJECT}/serviceAccounts"
+    requests.post(f"{world.url}/{account}", json={"accountId": "trainer"}, timeout=30).raise_for_status()
+    subprocess.run([*PROVISION, "up", "--local"], cwd=folder, check=True, stdout=sys.stderr)
+    told = subprocess.run([*PROVISION, "client", "--local", "--json"], cwd=folder, check=True, stdout=subprocess.PIPE)
+    variables = json.loads(told.stdout)["variables"]
     return {
+        "owner_folder": str(folder),
         "emulator": world.url,
-        "origin": origin,
-        "account": account,
-        "bucket": bucket.rpartition("/")[2],
+        "origin": variables["MLFLOW_TRACKING_URI"],
+        "account": variables["MLFLOW_IAP_ACCOUNT"],
+        "trainer": TRAINER,
+        "bucket": next(name for name in world.table("storage.buckets") if "-artifacts-" in name),
         "client_id": CLIENT,
-        "door": f"projects/{NUMBER}/iap_web/appengine-{PROJECT}/services/{config.server.service or 'mlflow'}",
-        "log": str(folder / "mlflow.log"),
+        "door": f"projects/{NUMBER}/iap_web/appengine-{PROJECT}/services/mlflow",
     }
 
 

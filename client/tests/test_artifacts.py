@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
@@ -18,13 +19,23 @@ from mlflow_iap_auth.errors import Unreachable
 MB = 1024 * 1024
 
 
+def blocks(size: int) -> Iterator[bytes]:
+    """So many bytes, no two megabytes of which are the same."""
+    for number in range(0, size, MB):
+        yield (hashlib.sha256(str(number).encode()).digest() * (MB // 32))[: size - number]
+
+
 def filled(path: Path, size: int) -> Path:
-    """A file of so many bytes, no two megabytes of which are the same."""
+    """A file of so many bytes."""
     with path.open("wb") as file:
-        for number in range(0, size, MB):
-            block = hashlib.sha256(str(number).encode()).digest() * (MB // 32)
-            file.write(block[: min(MB, size - number)])
+        file.writelines(blocks(size))
     return path
+
+
+def is_filled(path: str | Path, size: int) -> bool:
+    """Whether a file holds these bytes and no others."""
+    with Path(path).open("rb") as file:
+        return all(file.read(MB) == block for block in blocks(size)) and not file.read(1)
 
 
 def digest(path: str | Path) -> str:
