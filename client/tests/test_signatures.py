@@ -121,6 +121,17 @@ def test_all_that_was_tried_is_said(place, tmp_path, monkeypatch):
     assert "MLFLOW_IAP_KEY_FILE" in missing.value.hint
 
 
+def test_the_same_advice_is_given_once(place, tmp_path, monkeypatch):
+    """Though it would mend each of the sources that were tried."""
+    sign_in(monkeypatch, place, tmp_path, BOB)
+    monkeypatch.setenv("MLFLOW_IAP_CLIENT_ID", place.client_id)
+    with pytest.raises(NotAllowed) as refused:
+        door.TOKENS.current(place.here)
+
+    assert refused.value.what.count(f"{BOB} may not sign for") == 2
+    assert refused.value.hint.count("python -m provision up") == 1
+
+
 def test_an_account_that_is_not_there(place, monkeypatch):
     """Its e-mail was mistyped; Google does not tell that apart from a right that one lacks."""
     monkeypatch.setenv("MLFLOW_IAP_ACCOUNT", "nobody@test-project-1.iam.gserviceaccount.com")
