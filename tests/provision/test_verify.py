@@ -139,7 +139,7 @@ def test_a_server_that_may_not_sign(chain, granted, longest):
     assert longest * 0.9 <= waited <= longest * 1.03
 
 
-def test_a_link_is_not_told(chain, capsys):
+def test_a_link_is_not_told(chain):
     """Where nothing answers at it: it is good for whoever has it, so neither report nor log repeats it."""
     chain.tracking.root = "mlflow-artifacts:"
     link = json.dumps({"url": "http://127.0.0.1:9/the-artifacts/proof.txt?X-Goog-Signature=5ec4e7"})
@@ -148,9 +148,9 @@ def test_a_link_is_not_told(chain, capsys):
         return (200, {}, link) if "/presigned/" in asked.path else None
 
     chain.tracking.instead = instead
-    with pytest.raises(NotReachable) as broken:
+    with structlog.testing.capture_logs() as logged, pytest.raises(NotReachable) as broken:
         verify.prove(chain.patience, ACCOUNT, chain.origin, whole=True)
-    told = "".join(traceback.format_exception(broken.value)) + capsys.readouterr().out
+    told = "".join(traceback.format_exception(broken.value)) + str(logged)
 
     assert "back: http://127.0.0.1:9 cannot be reached: ConnectionError" in str(broken.value)
     assert "waiting" in told

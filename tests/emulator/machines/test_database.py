@@ -338,6 +338,8 @@ def test_a_suspended_instance_lets_nobody_in(real: Running) -> None:
     assert gcp.sql.instances().get(**where).execute()["state"] == "SUSPENDED"
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(address, 10)
+    with real.world.transaction():
+        scenarios.switch_off(real.world)
     gcp.close()
 
 
@@ -359,7 +361,7 @@ def test_a_mysql_instance_is_seen_from_outside_only(real: Running) -> None:
 
     assert "BEGIN CERTIFICATE" in instance["serverCaCert"]["cert"]
     assert "orders" in {database["name"] for database in databases}
-    assert not list((real.world.data / "machines").rglob("instance.json"))
+    assert not list((real.world.data / "machines").rglob("*shop"))
 
 
 def _runnable(instance: dict[str, Any]) -> dict[str, Any] | None:
