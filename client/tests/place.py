@@ -60,7 +60,9 @@ class Place(Doors):
         door = self.door(app, service)
         origin = f"{door['scheme']}://{door['host']}:{door['port']}"
         env = {**os.environ, **told, "SERVER_ORIGIN": origin, "HOST": "127.0.0.1", "PORT": str(self._port)}
-        env = mlflow_environment(env, f"sqlite:///{self._folder}/runs.db")
+        # A session with SQLite takes its connection at once, and MLflow opens another one inside of it: with fewer
+        # connections than requests they would wait for each other. One with PostgreSQL takes it when it first asks.
+        env = mlflow_environment(env, f"sqlite:///{self._folder}/runs.db") | {"MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": "80"}
         with (self._folder / "mlflow.log").open("wb") as log:
             self.server = subprocess.Popen([sys.executable, *COMMAND], env=env, stdout=log, stderr=log)
 
