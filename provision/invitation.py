@@ -8,10 +8,14 @@ import re
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from string import Template
 from typing import Any
 
 PACKAGE = "mlflow-iap-auth"
+CHECKOUT = Path(__file__).parents[1] / "client"
+"""Where the client lies beside a program that runs from its checkout."""
+
 NOT_OURS = (
     f"{PACKAGE} is on no index yet, and the name is not ours there: say with --package where it lies, as"
     " docs/how-to/log-from-your-code.md tells."

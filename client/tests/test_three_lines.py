@@ -9,6 +9,8 @@ from conftest import EXAMPLES
 
 HERE = Path(__file__).parent
 CHECK = "python -m mlflow_iap_auth\n"
+INSTALLED = ("--package", "mlflow-iap-auth")
+"""By its name pip finds it installed; out of a folder it would be built, by what an index has."""
 
 
 @pytest.fixture
@@ -24,7 +26,7 @@ def told(place) -> str:
 
 def test_the_three_lines(place, shell):
     """Install, set, check; then the example script logs."""
-    ran = shell(place.types("client") + f"python {shlex.quote(str(EXAMPLES / 'log_a_run.py'))}\n")
+    ran = shell(place.types("client", *INSTALLED) + f"python {shlex.quote(str(EXAMPLES / 'log_a_run.py'))}\n")
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
     assert told(place) in ran.stdout
@@ -98,6 +100,6 @@ def test_the_example_notebook(place, shell, lines, tmp_path):
 def test_the_notebook_that_an_owner_sends(place, shell, tmp_path):
     """Without any line before it: it installs, sets what is to be set, signs in and logs."""
     notebook = tmp_path / "sent.ipynb"
-    notebook.write_text(place.types("client", "--format", "notebook"))
+    notebook.write_text(place.types("client", "--format", "notebook", *INSTALLED))
 
     assert told(place) in played(shell, "", notebook)

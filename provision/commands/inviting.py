@@ -10,7 +10,7 @@ import click
 
 from provision.commands import checking, ledgers, running
 from provision.errors import BadUsage
-from provision.invitation import FORMATS, NOT_OURS, PACKAGE
+from provision.invitation import CHECKOUT, FORMATS, NOT_OURS, PACKAGE
 from provision.options import InReadingOrder, Options, common, handed_down, takes_turns
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 @common
 @click.option("--format", "form", type=click.Choice(list(FORMATS)), default="text", help="For whom or what.")
 @click.option(
-    "--package", metavar="PLACE", default=PACKAGE, show_default=True, help="What pip installs the client from."
+    "--package", metavar="PLACE", help=f"What pip installs the client from: {PACKAGE}, or with --local its checkout."
 )
-def client(options: Options, form: str, package: str) -> None:
+def client(options: Options, form: str, package: str | None) -> None:
     """Print what to send to a colleague, to log from their code.
 
     Three lines: how to install the client, what to set, how to check. Or the same as another program reads it. PLACE is
@@ -38,13 +38,14 @@ def client(options: Options, form: str, package: str) -> None:
 
     gcp, store = options.open(options.whose())
     with session.reading(gcp, store) as ledger:
-        told = _invitation(gcp, ledger, package)
+        place = package or (str(CHECKOUT) if gcp.emulator and CHECKOUT.is_dir() else PACKAGE)
+        told = _invitation(gcp, ledger, place)
     said = FORMATS[form](told)
     options.report.object(install=told.install, variables=told.variables, format=form, text=said)
     if options.as_json:
         return
     click.echo(said, nl=False)
-    if package == PACKAGE and PACKAGE in said:
+    if place == PACKAGE and PACKAGE in said:
         click.echo(NOT_OURS, err=True)
 
 

@@ -61,7 +61,8 @@ def test_what_a_colleague_is_sent_is_three_lines(deployed, told):
     """To install, to set, to check; nothing else is printed, so that it can be piped to where it goes."""
     install, setting, check = printed(deployed, "text").splitlines()
 
-    assert install == "pip install mlflow-iap-auth mlflow-skinny"
+    assert shlex.split(install) == ["pip", "install", str(invitation.CHECKOUT), "mlflow-skinny"]
+    assert (invitation.CHECKOUT / "mlflow_iap_auth").is_dir()
     assert shlex.split(setting)[:2] == ["export", f"MLFLOW_TRACKING_URI={told['variables']['MLFLOW_TRACKING_URI']}"]
     assert set(shlex.split(setting)[1:]) == {f"{name}={value}" for name, value in told["variables"].items()}
     assert check == "python -m mlflow_iap_auth"
@@ -191,12 +192,12 @@ def test_where_the_client_is_installed_from_can_be_said(deployed, form):
 def test_a_name_that_is_not_ours_in_any_index_is_not_sent_silently(deployed):
     """Whoever takes it there would run at every colleague's; the note does not go where the lines are piped to."""
     bare, placed = (
-        deployed.type("client", "--local", *STATE),
+        deployed.type("client", "--local", *STATE, "--package", "mlflow-iap-auth"),
         deployed.type("client", "--local", *STATE, "--package", "./client"),
     )
 
     assert bare.err.startswith("mlflow-iap-auth is on no index yet, and the name is not ours there")
-    assert (placed.err, deployed.type("client", "--local", *STATE, "--format", "env").err) == ("", "")
+    assert (placed.err, deployed.type("client", "--local", *STATE).err) == ("", "")
 
 
 def test_options_may_stand_before_or_behind_what_is_asked_for(deployed):
