@@ -91,11 +91,12 @@ def test_a_stranger_does_not(deployed):
     """Neither on the page nor with a program; said is what an owner does about it."""
     told = deployed.type("client", "check", "--local", *STATE, "--as", ADA, code=5)
     found = asked(deployed, code=5)
+    typed = "python -m provision up --local --state ./ledger.json"
 
     assert {name for name, item in found.items() if item["status"] == "blocked"} == {"door", "signature"}
     assert found["door"]["error"] == "NotLetIn"
     assert f"user:{ADA} may not pass the front door: no policy of the service mlflow, the application," in told.out
-    assert "Name them in access.users in provision.toml, then type python -m provision up." in told.out
+    assert f"Name them in access.users in provision.toml, then type {typed}." in told.out
     assert told.out.endswith(f"Something is in the way of user:{ADA}, or of their programs.\n")
 
 
