@@ -219,7 +219,7 @@ class NotLetIn(ProvisionError):
     """Somebody was asked about who will not get in, or whose programs will not."""
 
     exit_code = 5
-    hint = "Name them in access.users in provision.toml, then type python -m provision up."
+    hint = "Name them under access in provision.toml (users, groups or domains), then type python -m provision up."
 
 
 # The run
@@ -391,7 +391,10 @@ class NoAnswer(ProvisionError):
 class NotReachable(ProvisionError):
     """Everything is deployed, and the verification found a link broken between the front door and the bucket."""
 
-    hint = "Run the same command again in a few minutes; python -m provision drift tells whether something was changed."
+    hint = (
+        "python -m provision doctor tells whether something has stopped working, python -m provision drift whether it"
+        " was changed. If neither has anything to say, run the same command again in a few minutes."
+    )
 
 
 class Interrupted(ProvisionError):

@@ -8,6 +8,7 @@ from enum import Enum
 from provision import compare, retry
 from provision.clock import Clock
 from provision.deployment import Deployment
+from provision.errors import BeyondRepair
 from provision.gcp import Gcp
 from provision.patience import Patience
 from provision.plan import Plan, Row
@@ -134,7 +135,9 @@ class Inspector:
         changes = self._differences(row, record.body, live, record.body)
         if row.is_strangers(live, record, self.ledger.deployment):
             return Finding(Kind.UNMARKED, row.name, record.ref, tuple(changes), MARK_IS_GONE)
-        return Finding(Kind.CHANGED, row.name, record.ref, tuple(changes)) if changes else None
+        if not changes:
+            return None
+        return Finding(Kind.CHANGED, row.name, record.ref, tuple(changes), self._refused(row, record, live))
 
     def _pending_of(self, row: Row, ref: Ref, body: Body) -> Finding | None:
         live = self.read(row, ref)
@@ -148,7 +151,22 @@ class Inspector:
             if record is None or record.done is None:
                 return Finding(Kind.FOREIGN, row.name, ref, note="exists already and does not carry our mark")
             return Finding(Kind.UNMARKED, row.name, ref, tuple(changes), MARK_IS_GONE)
-        return Finding(Kind.UPDATE, row.name, ref, tuple(changes)) if changes else None
+        if not changes:
+            return None
+        return Finding(Kind.UPDATE, row.name, ref, tuple(changes), self._refused(row, record, live))
+
+    def _refused(self, row: Row, record: Record | None, live: Body) -> str:
+        """Why `up` would not update it, and what to type instead; empty when it would."""
+        trouble = row.trouble
+        if trouble is None or record is None:
+            return ""
+        try:
+            Patience(self.gcp, self.clock).with_(
+                f"looking at {record.ref}", lambda: trouble(self.gcp, record.ref, live)
+            )
+        except BeyondRepair as error:
+            return "" if row.is_stillborn(error, record) else f"up does not mend it. {error.hint}"
+        return ""
 
     @staticmethod
     def _differences(row: Row, body: Body, live: Body, applied: Body) -> list[Change]:

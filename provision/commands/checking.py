@@ -31,9 +31,14 @@ def doctor(options: Options) -> None:
     """
     settings = options.settings() or options.first_settings(ask=False)
     findings = examined(facts_of(options, settings, options.clients(settings, make=options.local)))
-    options.report.examined([found.told_as(options.completed(found.todo)) for found in findings])
+    tell(options, findings)
     if any(found.error for found in findings):
         raise SystemExit(BLOCKED)
+
+
+def tell(options: Options, findings: "Sequence[Finding]") -> None:
+    """Show what was found, its commands with the options that say which deployment is meant."""
+    options.report.examined([found.told_as(options.completed(found.todo)) for found in findings])
 
 
 def facts_of(

@@ -82,7 +82,7 @@ def check(options: Options, who: str) -> None:
         known = {"project": ledger.project, "env": ledger.env, "region": ledger.region}
         facts = checking.facts_of(options, config.check(known, "the ledger"), gcp, ledger=ledger)
         findings = doctor.run(guest.checks(member), facts)
-    options.report.examined([found.told_as(options.completed(found.todo)) for found in findings])
+    checking.tell(options, findings)
     if any(found.status is Status.BLOCKED for found in findings):
         options.report.line(f"Something is in the way of {member}, or of their programs.")
         raise SystemExit(checking.BLOCKED)

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -116,7 +117,8 @@ def report_findings(options: Options, findings: "list[Finding]", nothing: str, m
     titles = {row.name: row.title for row in PLAN}
     unmarked = [options.command("release", finding.ref) for finding in findings if finding.kind is Kind.UNMARKED]
     ways = [f"{mend}: {options.command('up')}", *(f"Put the mark back, or let go: {escape(way)}" for way in unmarked)]
-    options.report.findings(findings, titles, nothing, "\n".join(ways))
+    told = [replace(finding, note=options.completed(finding.note)) for finding in findings]
+    options.report.findings(told, titles, nothing, "\n".join(ways))
     if findings:
         raise SystemExit(CHANGES_PENDING)
 

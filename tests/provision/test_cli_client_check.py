@@ -96,7 +96,7 @@ def test_a_stranger_does_not(deployed):
     assert {name for name, item in found.items() if item["status"] == "blocked"} == {"door", "signature"}
     assert found["door"]["error"] == "NotLetIn"
     assert f"user:{ADA} may not pass the front door: no policy of the service mlflow, the application," in told.out
-    assert f"Name them in access.users in provision.toml, then type {typed}." in told.out
+    assert f"Name them under access in provision.toml (users, groups or domains), then type {typed}." in told.out
     assert told.out.endswith(f"Something is in the way of user:{ADA}, or of their programs.\n")
 
 
@@ -215,7 +215,7 @@ def test_what_is_in_the_way_of_everybodys_programs(deployed, shared_cloud, check
 
     assert found["status"] == "blocked"
     assert found["why"].startswith(says)
-    assert found["todo"] == "Type python -m provision up, which puts it back."
+    assert found["todo"] == "Type python -m provision up --local --state ./ledger.json, which puts it back."
 
 
 def switched(cloud, **iap):

@@ -191,6 +191,7 @@ def test_a_database_that_is_suspended(folder, cloud):
         line["check"]: line for line in folder.type("doctor", "--local", *STATE, "--json", code=5).json["findings"]
     }
     refused = folder.type("up", "--local", *STATE, code=5)
+    told = folder.type("drift", "--local", *STATE, code=2)
     writes, (ref,) = cloud.writes(), cloud.world.table("sql.instances")
     folder.type("up", "--local", *STATE, "--replace", ref)
 
@@ -198,6 +199,8 @@ def test_a_database_that_is_suspended(folder, cloud):
     assert [name for name, line in found.items() if line["status"] != "ok"] == ["states"]
     assert refused.err.startswith(f"BeyondRepair: The database instance {ref} is SUSPENDED BILLING_ISSUE.")
     assert f"python -m provision up --local --state ./ledger.json --replace {ref} makes another one" in refused.err
+    assert "up does not mend it. See to what Google has suspended it for" in told.out
+    assert f"python -m provision up --local --state ./ledger.json --replace {ref} makes another one" in told.out
     assert writes == []
     assert list(cloud.world.table("sql.instances")) == [f"{ref}-2"]
 
