@@ -96,7 +96,12 @@ def origin_of(ledger: Ledger) -> str:
 
 
 def log_pusher_of(ledger: Ledger) -> str:
-    """E-mail of the account that clients use.
+    """E-mail of the account that clients use; see log_pusher_ref."""
+    return log_pusher_ref(ledger).rpartition("/")[2]
+
+
+def log_pusher_ref(ledger: Ledger) -> str:
+    """Full name of the account that clients use.
 
     Raises:
         NothingDeployed: No run has come so far.
@@ -104,7 +109,7 @@ def log_pusher_of(ledger: Ledger) -> str:
     account = next((ref for ref in ledger.records if "-log-pusher@" in ref and "/iamPolicy" not in ref), None)
     if account is None:
         raise errors.NothingDeployed("The log pusher is not there yet.", hint="Run python -m provision up to its end.")
-    return account.rpartition("/")[2]
+    return account
 
 
 def client_environment_of(ledger: Ledger) -> dict[str, str]:

@@ -122,7 +122,7 @@ def key(options: Options, out: Path | None, yes: int, lock_timeout: float | None
     keys.must_lie_well(out)
     gcp, store = options.open(options.whose(), resume=True)
     with session.reading(gcp, store) as ledger:
-        gcp.project, account = ledger.project, _log_pusher(ledger)
+        gcp.project, account = ledger.project, session.log_pusher_ref(ledger)
         keys.must_be_allowed(gcp)
         keys.must_have_room(account, keys.listed(gcp, account))
     _ask_twice(options, account.rpartition("/")[2], yes)
@@ -152,7 +152,7 @@ def revoke(options: Options, which: tuple[str, ...], yes: int, lock_timeout: flo
 
     gcp, store = options.open(options.whose(), resume=True)
     with session.reading(gcp, store) as ledger:
-        gcp.project, account = ledger.project, _log_pusher(ledger)
+        gcp.project, account = ledger.project, session.log_pusher_ref(ledger)
         known = {found.id: found for found in keys.listed(gcp, account)}
     chosen = [_chosen(known, word) for word in which] or list(known.values())
     if chosen and not yes:
@@ -171,13 +171,6 @@ def revoke(options: Options, which: tuple[str, ...], yes: int, lock_timeout: flo
         options.report.line(f"Key {found.id} is good for nothing any more.")
     if not chosen:
         options.report.line("There is no key to be taken away.")
-
-
-def _log_pusher(ledger: "Ledger") -> str:
-    """Full name of the account that clients use."""
-    from provision import session
-
-    return f"projects/{ledger.project}/serviceAccounts/{session.log_pusher_of(ledger)}"
 
 
 def _ask_twice(options: Options, account: str, yes: int) -> None:

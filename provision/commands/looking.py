@@ -84,7 +84,7 @@ def _keys(gcp: "Gcp", ledger: "Ledger") -> str | None:
     from provision.refusals import refusal_of
 
     try:
-        found = keys.listed(gcp, f"projects/{ledger.project}/serviceAccounts/{session.log_pusher_of(ledger)}")
+        found = keys.listed(gcp, session.log_pusher_ref(ledger))
     except NothingDeployed:
         return None
     except Exception as error:
