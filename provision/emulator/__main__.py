@@ -14,6 +14,7 @@ import uvicorn
 
 from provision import __version__
 from provision.emulator import scenarios, tokens
+from provision.emulator.machines import records
 from provision.emulator.server import create_app
 from provision.emulator.world import PROFILES, World
 
@@ -112,18 +113,12 @@ def _announce(world: World, port: int) -> None:
     """Say where it listens: in the data folder for programs, on stdout for people and tests."""
     url = f"http://127.0.0.1:{port}"
     if world.kept:
-        _write(world.data / CREDENTIALS, tokens.owners_file(world.token, url))
-        _write(world.data / NOTE, {"port": port, "pid": os.getpid(), "version": __version__, "token": world.token})
+        records.write(world.data / CREDENTIALS, tokens.owners_file(world.token, url))
+        records.write(
+            world.data / NOTE, {"port": port, "pid": os.getpid(), "version": __version__, "token": world.token}
+        )
     sys.stdout.write(f"The emulator listens on {url}\n")
     sys.stdout.flush()
-
-
-def _write(path: Path, facts: dict[str, Any]) -> None:
-    """Replace a file that nobody else may read, as a whole."""
-    draft = path.with_suffix(".draft")
-    draft.touch(mode=0o600)
-    draft.write_text(json.dumps(facts))
-    draft.replace(path)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Small JSON files by which machines are found again after the emulator was closed or killed."""
+"""Small JSON files by which the emulator and its machines are found again; nobody but their owner may read them."""
 
 import json
 from pathlib import Path
@@ -11,6 +11,7 @@ def write(path: Path, value: Json) -> None:
     """Write all of it or, when the process is killed meanwhile, nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(path.name + ".draft")
+    draft.touch(mode=0o600)
     draft.write_text(json.dumps(value), encoding="utf-8")
     draft.replace(path)
 
