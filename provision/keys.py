@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
 
-from provision import retry
+from provision import constraints, retry
 from provision.errors import BadUsage, NoAnswer, PolicyForbids, QuotaExceeded
 from provision.gcp import Gcp
 from provision.refusals import refusal_of
@@ -69,14 +69,13 @@ def must_be_allowed(gcp: Gcp) -> None:
         PolicyForbids: One does.
     """
     for constraint in FORBIDDING:
-        name = f"projects/{gcp.project}/policies/{constraint}"
         try:
-            policy = gcp.orgpolicy.projects().policies().getEffectivePolicy(name=name).execute()
+            rules = constraints.in_effect(gcp, gcp.project, constraint)
         except Exception as error:
             if refusal_of(error) is None:
                 raise
             continue  # then Google refuses the key itself
-        if any(rule.get("enforce") and not rule.get("condition") for rule in policy.get("spec", {}).get("rules", [])):
+        if any(rule.get("enforce") for rule in rules):
             raise PolicyForbids(
                 f"{constraint} is in effect: nobody may make keys in project {gcp.project}.",
                 hint="A program on Google Cloud, in a pipeline or on somebody's machine needs none: python -m provision"

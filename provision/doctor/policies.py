@@ -6,16 +6,14 @@ A project that belongs to no organization has none
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
 
-from provision.constraints import advice
+from provision import constraints
+from provision.constraints import Rules, advice
 from provision.deployment import is_of_people
 from provision.doctor import together
 from provision.doctor.facts import Facts
 from provision.doctor.telling import Finding, blocked, ok, unasked, unchecked, warning
 from provision.errors import PermissionDenied, PolicyForbids
-
-Rules = list[dict[str, Any]]
 
 NO_HARM = {
     "iam.disableServiceAccountKeyCreation": "no account ever gets a key",
@@ -49,11 +47,8 @@ def in_effect(facts: Facts) -> Iterator[Finding]:
 
 def _said(facts: Facts, constraint: str) -> tuple[list[Finding], Finding | None]:
     """What one constraint means for us; or that it cannot be asked."""
-    name = f"projects/{facts.project.number}/policies/{constraint}"
     try:
-        policy = facts.gcp.orgpolicy.projects().policies().getEffectivePolicy(name=name).execute()
-        # What holds under a condition only, on tags, holds for nothing of ours: it carries no tags.
-        rules = [rule for rule in policy.get("spec", {}).get("rules", []) if not rule.get("condition")]
+        rules = constraints.in_effect(facts.gcp, facts.project.number, constraint)
         return list(LOOKS[constraint](facts, constraint, rules)), None
     except Exception as error:  # noqa: BLE001 - the others are told
         reason = unasked(error)
