@@ -358,6 +358,7 @@ def test_a_mysql_instance_is_seen_from_outside_only(real: Running) -> None:
     databases = gcp.sql.databases().list(project=PROJECT, instance="shop").execute()["items"]
     gcp.sql.instances().restart(project=PROJECT, instance="shop").execute()
     gcp.sql.instances().delete(project=PROJECT, instance="shop").execute()
+    gcp.close()
 
     assert "BEGIN CERTIFICATE" in instance["serverCaCert"]["cert"]
     assert "orders" in {database["name"] for database in databases}
