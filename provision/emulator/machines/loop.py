@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from provision.emulator.machines.failure import MachineError
 
 T = TypeVar("T")
+TURNS_OF_AN_ACCEPTANCE = 2  # of the loop: asyncio makes the transport in one, and tells the protocol of it in the next
 
 
 class LoopThread:
@@ -68,6 +69,17 @@ def listening(address: str, port: int = 0) -> socket.socket:
     return made
 
 
+async def stop_accepting(listener: socket.socket) -> None:
+    """Take no more connections from `listener`, which asyncio serves, and see in those that it has taken already.
+
+    A server that is closed between a connection's acceptance and its protocol's beginning forgets it open, and its
+    client waits forever: https://github.com/python/cpython/issues/109564. To be called before the server is closed.
+    """
+    asyncio.get_running_loop().remove_reader(listener)
+    for _ in range(TURNS_OF_AN_ACCEPTANCE):
+        await asyncio.sleep(0)
+
+
 def free_port(address: str = "127.0.0.1") -> int:
     """A TCP port of `address` that nobody listens on right now."""
     with listening(address) as probe:
@@ -98,6 +110,7 @@ class Site:
 
     async def stop(self) -> None:
         """The same, from inside the loop."""
+        await stop_accepting(self._socket)
         self._server.should_exit = True
         await asyncio.wrap_future(self._served)
         self._socket.close()

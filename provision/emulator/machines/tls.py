@@ -11,7 +11,7 @@ import struct
 from collections.abc import Awaitable, Callable
 from typing import cast
 
-from provision.emulator.machines.loop import listening
+from provision.emulator.machines.loop import listening, stop_accepting
 
 SSL_REQUEST = 80877103
 GSS_REQUEST = 80877104
@@ -49,7 +49,9 @@ class TlsProxy:
     async def stop(self) -> None:
         """Take no more connections, and cut the ones that are open."""
         if self._server is not None:
+            await stop_accepting(self.socket)
             self._server.close()
+            self._server = None
         for client in list(self._clients):
             client.abort()
         self.socket.close()

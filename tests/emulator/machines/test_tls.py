@@ -1,5 +1,6 @@
 """The opening of a PostgreSQL connection at the TLS proxy, byte by byte."""
 
+import asyncio
 import socket
 import ssl
 import struct
@@ -181,6 +182,21 @@ def test_stopping_cuts_who_is_connected(kit: Kit) -> None:
         kit.loop.run(kit.proxy.stop())
 
         assert all_of(plain) == b""
+
+
+@pytest.mark.parametrize("turns", [pytest.param(n, id=f"{n} turns of the loop after it called") for n in range(6)])
+def test_stopping_cuts_who_is_just_coming_in(kit: Kit, turns: int) -> None:
+    """At whichever moment of its acceptance: nobody is left waiting, and no socket is forgotten open."""
+
+    async def call_and_stop() -> socket.socket:
+        calling = kit.connected()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await kit.proxy.stop()
+        return calling
+
+    with kit.loop.run(call_and_stop()) as calling:
+        assert all_of(calling) == b""
 
 
 def test_certificates_are_made_once_for_an_address(tmp_path: Path) -> None:
