@@ -1,16 +1,16 @@
 """What all tests share: an emulator in this process, and a guard that keeps them off the network."""
 
+import contextlib
 import socket
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-import uvicorn
 
 from provision.emulator.server import create_app
 from provision.emulator.world import World
+from tests.serving import answering
 
 pytest_plugins = ("tests.methods",)
 
@@ -66,16 +66,8 @@ class Emulator:
 
 @pytest.fixture(scope="session")
 def shared_emulator() -> Iterator[Emulator]:
-    world = World.memory()
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(create_app(world), log_level="warning", date_header=False))
-    thread = threading.Thread(target=server.run, args=([listener],), name="emulator")
-    thread.start()
-    yield Emulator(f"http://127.0.0.1:{listener.getsockname()[1]}", world)
-    server.should_exit = True
-    thread.join()
-    listener.close()
-    world.close()
+    with contextlib.closing(World.memory()) as world, answering(create_app(world)) as url:
+        yield Emulator(url, world)
 
 
 @pytest.fixture

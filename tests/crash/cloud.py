@@ -1,20 +1,17 @@
 """The cloud of these proofs: time stands still in it unless somebody waits, and it can be brought back to a beginning."""
 
 import contextlib
-import socket
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-
-import uvicorn
 
 from provision import __version__
 from provision.emulator.clock import Clock
 from provision.emulator.control import Control
 from provision.emulator.server import create_app
 from provision.emulator.world import World
+from tests.serving import answering
 
 BEGINNING = datetime(2026, 9, 1, 8, 0, tzinfo=UTC)
 
@@ -55,22 +52,11 @@ class Cloud:
 @contextlib.contextmanager
 def cloud(of_the_world: Clock | None = None) -> Iterator[Cloud]:
     """Serve one until the block ends; its time stands still unless it is given another clock."""
-    world = World.memory(profile="brief")
-    world.clock = of_the_world or StillClock()
-    control = Control(world, __version__)
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(create_app(world, control), log_level="warning", date_header=False))
-    thread = threading.Thread(target=server.run, args=([listener],), name="emulator")
-    thread.start()
-    clock = WaitingMoves(world.clock)
-    try:
-        with _no_real_sleep(clock):
-            yield Cloud(f"http://127.0.0.1:{listener.getsockname()[1]}", world, control, clock)
-    finally:
-        server.should_exit = True
-        thread.join()
-        listener.close()
-        world.close()
+    with contextlib.closing(World.memory(profile="brief")) as world:
+        world.clock = of_the_world or StillClock()
+        control, clock = Control(world, __version__), WaitingMoves(world.clock)
+        with answering(create_app(world, control)) as url, _no_real_sleep(clock):
+            yield Cloud(url, world, control, clock)
 
 
 @contextlib.contextmanager

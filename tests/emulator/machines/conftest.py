@@ -3,22 +3,19 @@
 import contextlib
 import json
 import secrets
-import socket
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 
 from provision.emulator.machines.real import RealMachines
 from provision.emulator.server import create_app
 from provision.emulator.world import World
 from tests.conftest import NUMBER, PROJECT
+from tests.serving import answering
 
 Json = dict[str, Any]
 
@@ -26,17 +23,6 @@ Json = dict[str, Any]
 def some_address() -> str:
     """A loopback address that no other test uses."""
     return f"127.{secrets.randbelow(200) + 20}.{secrets.randbelow(250) + 1}.{secrets.randbelow(250) + 1}"
-
-
-def until(condition: Callable[[], Any], seconds: float = 15.0) -> Any:
-    """What `condition` answers as soon as that is true."""
-    deadline = time.monotonic() + seconds
-    tick = threading.Event()
-    while not (found := condition()):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"nothing true after {seconds} s")
-        tick.wait(0.01)
-    return found
 
 
 @dataclass
@@ -51,23 +37,12 @@ class Running:
 @contextlib.contextmanager
 def running(data: Path) -> Iterator[Running]:
     """An emulator with real machines on the folder `data`, in this process."""
-    world = World.open(data, profile="instant")
-    if not world.projects:
-        world.reset([{"projectId": PROJECT, "projectNumber": NUMBER}])
-    listener = socket.create_server(("127.0.0.1", 0))
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    machines = RealMachines(world, url)
-    world.machines = machines
-    server = uvicorn.Server(uvicorn.Config(create_app(world), log_level="warning", date_header=False))
-    thread = threading.Thread(target=server.run, args=([listener],))
-    thread.start()
-    try:
-        yield Running(url, world, machines)
-    finally:
-        server.should_exit = True
-        thread.join()
-        listener.close()
-        world.close()
+    with contextlib.closing(World.open(data, profile="instant")) as world:
+        if not world.projects:
+            world.reset([{"projectId": PROJECT, "projectNumber": NUMBER}])
+        with answering(create_app(world)) as url:
+            world.machines = machines = RealMachines(world, url)
+            yield Running(url, world, machines)
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,8 @@ from provision.emulator.machines.loop import LoopThread, listening
 from provision.emulator.machines.programs import Runner
 from provision.gcp import Gcp
 from tests.conftest import PROJECT
-from tests.emulator.machines.conftest import Running, some_address, until
+from tests.emulator.machines.conftest import Running, some_address
+from tests.waiting import until
 
 NAME = "projects/p/instances/mlflow-x7f2"
 PASSWORD = "p%w/d+1 'quoted' and \"more\""

@@ -16,7 +16,8 @@ from google.auth import jwt
 from provision.emulator import keys
 from provision.emulator.machines.loop import free_port
 from tests.conftest import NUMBER, PROJECT
-from tests.emulator.machines.conftest import ECHO, Json, Running, asked, checks, heard, until
+from tests.emulator.machines.conftest import ECHO, Json, Running, asked, checks, heard
+from tests.waiting import until
 
 SERVICE = "mlflow"
 PUSHER = f"mlflow-log-pusher@{PROJECT}.iam.gserviceaccount.com"

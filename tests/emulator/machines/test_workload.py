@@ -10,7 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.emulator.machines.conftest import Json, Running, asked, checks, heard, running, until
+from tests.emulator.machines.conftest import Json, Running, asked, checks, heard, running
+from tests.waiting import until
 
 APP, SERVICE = "test-project-1", "mlflow"
 ACCOUNT = "mlflow-server@test-project-1.iam.gserviceaccount.com"
