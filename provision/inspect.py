@@ -1,11 +1,11 @@
 """Looks without touching: what changed behind our back, and what `up` would do."""
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from enum import Enum
 
-from provision import compare, retry
+from provision import compare, retry, together
 from provision.clock import Clock
 from provision.deployment import Deployment
 from provision.errors import BeyondRepair
@@ -67,9 +67,7 @@ class Inspector:
     def drift(self) -> list[Finding]:
         """List what differs from what we applied last, in the order of the table."""
         records = [record for row in self.plan for record in self.ledger.records.values() if record.step == row.name]
-        with ThreadPoolExecutor(READERS) as pool:
-            found = [finding for finding in pool.map(self._drift_of, records) if finding]
-        return found + [
+        return _told(together.ask(self._drift_of, records, at_once=READERS)) + [
             Finding(Kind.UNKNOWN, record.step, record.ref, note="this version of the program does not have its step")
             for record in self.plan.unknown(self.ledger)
         ]
@@ -78,7 +76,6 @@ class Inspector:
         """List what `up` would do, in the order of the table."""
         facts = self.known_facts()
         declared: dict[Ref, tuple[Row, Body]] = {}
-        findings: list[Finding] = []
         jobs: list[Callable[[], Finding | None]] = []
         for row in self.plan:
             try:
@@ -90,8 +87,7 @@ class Inspector:
             declared |= {ref: (row, body) for ref, body in bodies.items()}
             for ref, body in bodies.items():
                 jobs.append(lambda row=row, ref=ref, body=body: self._pending_of(row, ref, body))  # type: ignore[misc]  # the same
-        with ThreadPoolExecutor(READERS) as pool:
-            findings += [finding for finding in pool.map(lambda job: job(), jobs) if finding]
+        findings = _told(together.ask(lambda job: job(), jobs, at_once=READERS))
         later = {finding.step for finding in findings if finding.kind is Kind.LATER}
         return findings + [
             Finding(Kind.DELETE, row.name, record.ref, note="no longer declared")
@@ -171,3 +167,14 @@ class Inspector:
     @staticmethod
     def _differences(row: Row, body: Body, live: Body, applied: Body) -> list[Change]:
         return compare.differences(body, live, applied, at_least=row.at_least, write_only=row.write_only)
+
+
+def _told(asked: Sequence[Future[Finding | None]]) -> list[Finding]:
+    """What there is to tell, once all have answered; an error ends it, and Ctrl-C does without waiting for answers."""
+    try:
+        return [finding for answer in asked if (finding := answer.result()) is not None]
+    except Exception:
+        for answer in asked:
+            answer.cancel()
+        wait(asked)
+        raise

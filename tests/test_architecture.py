@@ -19,7 +19,7 @@ OURS = ("provision", "state", "steps")
 
 # From the ground up: a module imports from lower floors only, so there are no cycles.
 FLOORS = (
-    {"clock", "errors", "gate", "interrupts", "invitation", "log", "tiers", "transport", "walk"},
+    {"clock", "errors", "gate", "interrupts", "invitation", "log", "tiers", "together", "transport", "walk"},
     {"refusals"},
     {"circumstances", "config", "gcp"},
     {"constraints"},

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 
-from provision.doctor import together
+from provision import together
 from provision.doctor.facts import Facts
 from provision.doctor.telling import Finding, unasked, unchecked
 from provision.errors import ProvisionError, SeveralFailed

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 
-from provision import compare, retry
-from provision.doctor import together
+from provision import compare, retry, together
 from provision.doctor.facts import Facts
 from provision.doctor.telling import Finding, blocked, ok, unasked, unchecked
 from provision.errors import ApiDisabled, NotOurs

@@ -7,10 +7,9 @@ A project that belongs to no organization has none
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from provision import constraints
+from provision import constraints, together
 from provision.constraints import Rules, advice
 from provision.deployment import is_of_people
-from provision.doctor import together
 from provision.doctor.facts import Facts
 from provision.doctor.telling import Finding, blocked, ok, unasked, unchecked, warning
 from provision.errors import PermissionDenied, PolicyForbids

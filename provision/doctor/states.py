@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from provision.doctor import together
+from provision import together
 from provision.doctor.facts import Facts
 from provision.doctor.telling import Finding, blocked, ok, unasked, warning
 from provision.errors import BeyondRepair

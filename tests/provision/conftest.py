@@ -1,8 +1,6 @@
 """A cloud for the commands, in this process, whose server answers at once; and folders to type commands in."""
 
 import contextlib
-import socket
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +8,14 @@ from typing import Any
 
 import pytest
 import requests
-import uvicorn
 
 from provision.emulator.machines import NoMachines
 from provision.emulator.server import create_app
 from provision.emulator.world import World
 from tests.provision.terminal import Folder
+from tests.serving import answering
 from tests.tracking import Tracking, served
+from tests.waiting import until
 
 PROJECT, NUMBER = "local-mlflow", "123456789012"
 
@@ -59,9 +58,13 @@ class Cloud:
 
     def writes(self) -> list[str]:
         """The changing calls since the last look, but for those of the ledger and its lease."""
-        calls = requests.get(f"{self.url}/emulator/calls", timeout=10).json()["calls"]
+        calls = self._calls()
         requests.delete(f"{self.url}/emulator/calls", timeout=10)
         return [call["id"] for call in calls if call["write"] and "-provision-" not in call["path"]]
+
+    def until_asked(self, method: str) -> None:
+        """Wait until somebody calls the method; this has no other sign, since nothing is answered yet."""
+        until(lambda: any(call["id"] == method for call in self._calls()))
 
     def fails(self, **fault: Any) -> None:
         """Order a failure: `method`, and how it fails."""
@@ -75,6 +78,10 @@ class Cloud:
         """Let time pass."""
         requests.post(f"{self.url}/emulator/clock", json={"advance": seconds}, timeout=10).raise_for_status()
 
+    def _calls(self) -> list[dict[str, Any]]:
+        calls: list[dict[str, Any]] = requests.get(f"{self.url}/emulator/calls", timeout=10).json()["calls"]
+        return calls
+
     def google(self, method: str, path: str, body: object = None, **query: str) -> Any:
         """Ask one of Google's APIs as the owner, behind the commands' back."""
         answer = requests.request(method, f"{self.url}/{path}", json=body, params=query, timeout=10)
@@ -85,17 +92,12 @@ class Cloud:
 @contextlib.contextmanager
 def running_cloud() -> Iterator[Cloud]:
     """An emulator, as long as this is entered."""
-    with served(Tracking()) as tracking, socket.create_server(("127.0.0.1", 0)) as listener:
-        world = World.memory(machines=Answering(tracking))
-        server = uvicorn.Server(uvicorn.Config(create_app(world), log_level="warning", date_header=False))
-        thread = threading.Thread(target=server.run, args=([listener],))
-        thread.start()
-        try:
-            yield Cloud(f"http://127.0.0.1:{listener.getsockname()[1]}", world, tracking)
-        finally:
-            server.should_exit = True
-            thread.join()
-            world.close()
+    with (
+        served(Tracking()) as tracking,
+        contextlib.closing(World.memory(machines=Answering(tracking))) as world,
+        answering(create_app(world)) as url,
+    ):
+        yield Cloud(url, world, tracking)
 
 
 @pytest.fixture(scope="session")

@@ -84,6 +84,23 @@ def test_stopped_before_anything_has_begun(folder, cloud, number):
     assert cloud.writes() == []
 
 
+@pytest.mark.parametrize("command", ["plan", "drift"])
+def test_a_look_is_stopped_while_an_answer_does_not_come(folder, cloud, command):
+    """What only reads has nothing to wait for: one Ctrl-C ends it at once."""
+    folder.type("up", "--local")
+    cloud.writes()
+    cloud.fails(method="compute.networks.get", delay=20.0)
+    running = folder.start(command, "--local")
+    cloud.until_asked("compute.networks.get")
+    begun = time.monotonic()
+    running.interrupt()
+    told, seconds = running.ended(), time.monotonic() - begun
+
+    assert told.code == 130
+    assert seconds < 5
+    assert told.err.endswith("Next: Run the same command again to go on.\n")
+
+
 def test_down_is_stopped_by_what_ends_a_pipeline(folder, cloud):
     """SIGTERM counts as Ctrl-C; what was begun is finished when `down` is typed again."""
     folder.type("up", "--local")
