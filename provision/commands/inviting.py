@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from provision.keys import Key
     from state.ledger import Ledger
 
+FEDERATED = ("principal", "principalSet")
+"""Kinds of members from elsewhere (https://cloud.google.com/iam/docs/principal-identifiers)."""
+
 
 @click.group(cls=InReadingOrder, invoke_without_command=True)
 @common
@@ -91,14 +94,23 @@ def check(options: Options, who: str) -> None:
 
 def _member(who: str) -> str:
     """Whom somebody means who types an address, or an IAM member."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from provision.config import Domain, Email
     from provision.deployment import member_of
 
+    kinds = {"user": Email, "serviceAccount": Email, "group": Email, "domain": Domain}
     kind, colon, address = who.partition(":")
-    if colon and kind and address:
-        return who if "//" in address else f"{kind}:{address.lower()}"
-    if "@" not in who.strip("@") or " " in who:
-        raise BadUsage(f"--as {who!r} is neither an e-mail address nor an IAM member.", hint="Type --as ada@acme.com.")
-    return member_of(who.lower())
+    if kind in FEDERATED and address.startswith("//iam.googleapis.com/"):
+        return who
+    kind, address = (kind, address.lower()) if colon else ("user", who.lower())
+    try:
+        TypeAdapter(kinds[kind]).validate_python(address)
+    except (KeyError, ValidationError):
+        raise BadUsage(
+            f"--as {who!r} is neither an e-mail address nor an IAM member.", hint="Type --as ada@acme.com."
+        ) from None
+    return f"{kind}:{address}" if colon else member_of(address)
 
 
 @client.group(cls=InReadingOrder, invoke_without_command=True)

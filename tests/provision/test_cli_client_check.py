@@ -311,7 +311,10 @@ def test_who_may_not_read_a_policy_is_told_so(deployed, shared_cloud):
     assert found["programs"]["status"] == "ok"
 
 
-@pytest.mark.parametrize("who", ["ada", "@", "user:", "Ada <ada@example.com>"])
+@pytest.mark.parametrize(
+    "who",
+    ["ada", "@", "user:", "user:ada", "users:ada@example.com", "domain:", "principal:ada", "Ada <ada@example.com>"],
+)
 def test_somebody_who_is_nobody(deployed, who):
     """An address is asked for, before anything is looked at."""
     told = deployed.type("client", "check", "--local", *STATE, "--as", who, code=3)
