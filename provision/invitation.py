@@ -210,3 +210,10 @@ FORMATS: dict[str, Callable[[Invitation], str]] = {
     "github-actions": github_actions,
     "vertex": vertex,
 }
+
+ELSEWHERE = frozenset({"github-actions", "vertex"})
+"""The forms of what never runs on the owner's own machine."""
+ONLY_HERE = (
+    "These are addresses of this machine, which no job elsewhere reaches: without --local, this tells of what is on"
+    " Google Cloud."
+)

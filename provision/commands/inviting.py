@@ -10,7 +10,7 @@ import click
 
 from provision.commands import checking, ledgers, running
 from provision.errors import BadUsage
-from provision.invitation import CHECKOUT, FORMATS, NOT_OURS, PACKAGE
+from provision.invitation import CHECKOUT, ELSEWHERE, FORMATS, NOT_OURS, ONLY_HERE, PACKAGE
 from provision.options import InReadingOrder, Options, common, handed_down, takes_turns
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ def client(options: Options, form: str, package: str | None) -> None:
     click.echo(said, nl=False)
     if place == PACKAGE and PACKAGE in said:
         click.echo(NOT_OURS, err=True)
+    if gcp.emulator and form in ELSEWHERE:
+        click.echo(ONLY_HERE, err=True)
 
 
 def _invitation(gcp: "Gcp", ledger: "Ledger", package: str) -> "Invitation":

@@ -200,6 +200,14 @@ def test_a_name_that_is_not_ours_in_any_index_is_not_sent_silently(deployed):
     assert (placed.err, deployed.type("client", "--local", *STATE).err) == ("", "")
 
 
+def test_what_runs_elsewhere_is_rehearsed_only(deployed):
+    """No job of GitHub's or Vertex AI's reaches this machine; what is piped into its file stays as it is."""
+    said = {form: deployed.type("client", "--local", *STATE, "--format", form).err for form in invitation.FORMATS}
+
+    assert {form for form, err in said.items() if err} == {"github-actions", "vertex"}
+    assert said["vertex"].startswith("These are addresses of this machine, which no job elsewhere reaches")
+
+
 def test_options_may_stand_before_or_behind_what_is_asked_for(deployed):
     """None is lost on the way."""
     before = deployed.type("client", "--local", *STATE, "--json", "check", "--as", "owner@example.com")
