@@ -1,6 +1,7 @@
 """`up` and `plan`: what brings a deployment into being, and what tells beforehand what that would do."""
 
 import contextlib
+import functools
 import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -53,7 +54,8 @@ def up(
     def adopts(ref: str) -> bool:
         return ALL in adopt or ref in adopt
 
-    facts = checking.facts_of(options, settings, gcp, adopts=adopts, replaces=replace, only=only)
+    facts_now = functools.partial(checking.facts_of, options, settings, gcp, adopts=adopts, replaces=replace, only=only)
+    facts = facts_now()
     findings = checking.must_be_well(facts, despite)
     with checking.who_could_pay(facts):
         gcp, store = options.open(settings, make=True, gcp=gcp)
@@ -71,9 +73,7 @@ def up(
             if checking.leaves_questions(facts):  # of a new project little can be asked before its APIs are on
                 with checking.who_could_pay(facts):
                     engine.up(settings, only=("apis",))
-                facts = checking.facts_of(
-                    options, settings, gcp, adopts=adopts, replaces=replace, only=only, ledger=engine.ledger
-                )
+                facts = facts_now(ledger=engine.ledger)
                 checking.must_be_well(facts, despite, before=findings, holding=store)
             replacement.clear_the_way(engine, rows)
             engine.up(settings, only=only, adopts=adopts)
