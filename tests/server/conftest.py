@@ -31,6 +31,9 @@ from provision.emulator.machines.programs import Runner
 SERVER = Path(__file__).parents[2] / "server"
 TOKEN = "ya29.the-token-of-the-server"
 SECRET = "projects/42/secrets/mlflow-db/versions/1"
+PATIENCE = 240
+"""Seconds after which a server that says nothing, does not listen or does not end fails a test: MLflow alone takes ten
+to be imported and to make its tables, and several times that where the machine is busy."""
 
 
 @pytest.fixture(scope="session")
@@ -183,9 +186,9 @@ class Server:
                 self._new.put(line)
         self._new.put(None)
 
-    def says(self, text: str, seconds: float = 30) -> str:
+    def says(self, text: str) -> str:
         """Wait for a line with `text` among those not looked at yet, and return it."""
-        while (line := self._new.get(timeout=seconds)) is not None:
+        while (line := self._new.get(timeout=PATIENCE)) is not None:
             if text in line:
                 return line
         raise AssertionError(f"It ended without saying {text!r}; it said:\n{''.join(self.log)}")
@@ -207,7 +210,7 @@ class Server:
 
         retrying = tenacity.Retrying(
             wait=tenacity.wait_fixed(0.05),
-            stop=tenacity.stop_after_delay(120),
+            stop=tenacity.stop_after_delay(PATIENCE),
             retry=tenacity.retry_if_exception_type(httpx.TransportError)
             | tenacity.retry_if_result(lambda answer: not until(answer)),
         )
@@ -225,7 +228,7 @@ class Server:
 
     def ended(self) -> int:
         """Wait until it has left and all was read; its exit code."""
-        code = self.process.wait(20)
+        code = self.process.wait(PATIENCE)
         self._reader.join()
         return code
 
