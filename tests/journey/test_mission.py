@@ -75,8 +75,7 @@ class Folder:
 
     def writes(self) -> list[str]:
         """The changing calls since the last look, but for those of the ledger and its lease."""
-        calls = requests.get(f"{self.emulator}/emulator/calls", timeout=30).json()["calls"]
-        requests.delete(f"{self.emulator}/emulator/calls", timeout=30)
+        calls = requests.delete(f"{self.emulator}/emulator/calls", timeout=30).json()["calls"]
         return [call["id"] for call in calls if call["write"] and "-provision-" not in call["path"]]
 
 

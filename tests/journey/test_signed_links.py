@@ -114,8 +114,7 @@ def client(folder: Folder, program: str, told: dict[str, str], **more: str) -> s
 
 def calls(folder: Folder) -> list[str]:
     """What the emulator was asked since the last look, by anybody."""
-    found = requests.get(f"{folder.emulator}/emulator/calls", timeout=30).json()["calls"]
-    requests.delete(f"{folder.emulator}/emulator/calls", timeout=30)
+    found = requests.delete(f"{folder.emulator}/emulator/calls", timeout=30).json()["calls"]
     return [call["id"] for call in found]
 
 
