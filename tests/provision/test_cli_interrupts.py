@@ -75,7 +75,7 @@ def test_stopped_before_anything_has_begun(folder, cloud, number):
     """While Google is asked for the project, too."""
     cloud.fails(method="cloudresourcemanager.projects.get", delay=3.0)
     running = folder.start("up", "--local", "--json")
-    time.sleep(0.5)  # it says nothing by which one could know that it waits; whenever this comes, it ends the same
+    cloud.until_asked("cloudresourcemanager.projects.get")
     running.interrupt(number)
     told = running.ended()
 
