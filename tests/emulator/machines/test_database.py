@@ -126,17 +126,29 @@ def test_a_running_statement_can_be_cancelled(kit: Kit) -> None:
     """CancelRequest, which libpq sends on a connection of its own without TLS, reaches the server."""
     # In a process of its own: libpq holds Python's lock while it cancels, and the proxy of this process needs it.
     script = f"""
-import threading, psycopg2
+import sys, threading, psycopg2
 connection = psycopg2.connect(host={kit.address!r}, user="mlflow", password={PASSWORD!r}, dbname="mlflow", sslmode="require")
-threading.Timer(0.1, connection.cancel).start()
+threading.Thread(target=lambda: sys.stdin.readline() and connection.cancel()).start()
 try:
-    connection.cursor().execute("SELECT pg_sleep(20)")
+    connection.cursor().execute("SELECT pg_sleep(60)")
 except psycopg2.errors.QueryCanceled:
     print("cancelled")
 """
-    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True, timeout=10)
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as client:
+        until(lambda: is_asked(kit, "SELECT pg_sleep(60)"))
+        said, _ = client.communicate("now\n", timeout=30)
 
-    assert done.stdout == "cancelled\n", done.stderr
+    assert said == "cancelled\n"
+
+
+def is_asked(kit: Kit, statement: str) -> bool:
+    """Whether the server is at work on a statement: what comes to cancel it before that is in vain."""
+    query = "SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND query = %s"
+    with kit.database._admin() as admin, admin.cursor() as cursor:
+        cursor.execute(query, (statement,))
+        return cursor.fetchone() is not None
 
 
 def test_a_new_password_takes_the_place_of_the_old_one(kit: Kit) -> None:
