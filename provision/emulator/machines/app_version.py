@@ -107,8 +107,8 @@ class AppVersion:
                 image = read_image(Path(wanted["image"]))
                 site = self._metadata(machine)
             except MachineError as problem:
+                self.log.write("system", str(problem))
                 self._problem = str(problem)
-                self.log.write("system", self._problem)
                 return
             self._site = site
             workload = Workload(self._folder, self.log)

@@ -82,9 +82,9 @@ class Workload:
             finally:
                 self.ready = False
             if not self._was_ready and time.monotonic() + pause >= deadline:
-                self._given_up = True
                 late = f"it was not ready within {checks.start_timeout:.0f} s and is given up"
                 self.log.write("system", f"{reason}; {late}")
+                self._given_up = True
                 return
             self.log.write("system", f"{reason}; it is started again")
             await asyncio.sleep(pause)

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from provision.emulator.machines.journal import Journal
 from tests.emulator.machines.conftest import Json, Running, asked, checks, heard, running
 from tests.waiting import until
 
@@ -211,6 +212,27 @@ def test_an_image_that_can_not_be_run_fails_with_a_reason(real: Running, tmp_pat
     until(lambda: health(real, "empty") == "failed")
 
     assert "has no Dockerfile" in log(real, "empty")[-1]
+
+
+def test_who_hears_that_it_has_failed_finds_the_reason_in_its_log(
+    real: Running, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log is written before the failure shows, however long that takes."""
+    write, before = Journal.write, []
+
+    def watched(self: Journal, stream: str, text: str) -> None:
+        before.append((health(real, version), text))
+        write(self, stream, text)
+
+    monkeypatch.setattr(Journal, "write", watched)
+    for version, folder, spec in (("broken", tmp_path, None), ("slow", image, checks(appStartTimeout="0.1s"))):
+        (image / "status").write_text("503")
+        start(real, version, folder, spec)
+        until(lambda version=version: health(real, version) == "failed")
+
+    assert {state for state, _ in before} == {"starting"}
+    assert any("has no Dockerfile" in text for _, text in before)
+    assert any("is given up" in text for _, text in before)
 
 
 def test_what_ran_runs_again_after_the_emulator_was_closed(tmp_path: Path, image: Path) -> None:
