@@ -11,7 +11,7 @@ import time
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import psutil
@@ -28,6 +28,8 @@ LEFTOVER_SECONDS = 3.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 TEMPORARY = "tmp"
 MARK = "GAE_INSTANCE"  # a new one for each process, so that it is known again after the emulator was killed
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -98,10 +100,13 @@ class Workload:
         # Before the process is there: an emulator that is killed right now still finds it.
         records.write(self.folder / "process.json", {MARK: mark})
         told = {"TMPDIR": str(temporary), **order.environment, **order.image.environment, **_declared(order.spec)}
-        process = await asyncio.create_subprocess_exec(
-            *order.image.command, cwd=order.image.folder, start_new_session=True, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            env=told | {"PORT": str(self.port), MARK: mark},
+        # A process whose start is cancelled is waited for forever: https://github.com/python/cpython/issues/103847.
+        process = await _whole(
+            asyncio.create_subprocess_exec(
+                *order.image.command, cwd=order.image.folder, start_new_session=True, stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                env=told | {"PORT": str(self.port), MARK: mark},
+            )
         )  # fmt: skip
         self.log.write("system", f"process {process.pid} is started")
         writers = [
@@ -173,6 +178,19 @@ class Workload:
         shutil.rmtree(made, ignore_errors=True)
         made.mkdir(parents=True)
         return made
+
+
+async def _whole(work: Coroutine[Any, Any, T]) -> T:
+    """What `work` answers; whoever is cancelled meanwhile is so as soon as it is done."""
+    begun, waiting = asyncio.ensure_future(work), asyncio.current_task()
+    assert waiting is not None
+    try:
+        return await asyncio.shield(begun)
+    except asyncio.CancelledError:
+        try:
+            return await begun
+        finally:
+            waiting.cancel()
 
 
 async def _first(*watches: Coroutine[Any, Any, str]) -> str:

@@ -1,5 +1,6 @@
 """An App Engine version as a process: what it is told, how it is watched, and how it ends."""
 
+import asyncio
 import json
 import os
 import signal
@@ -10,7 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from provision.emulator.machines.image import read_image
 from provision.emulator.machines.journal import Journal
+from provision.emulator.machines.loop import LoopThread
+from provision.emulator.machines.workload import Order, Workload
 from tests.emulator.machines.conftest import Json, Running, asked, checks, heard, running
 from tests.waiting import until
 
@@ -182,6 +186,25 @@ def test_stopping_ends_it_and_what_it_started(real: Running, image: Path) -> Non
     assert before == 2
     assert asked(serve(real, "parent")).status_code == 503
     assert health(real, "parent") == "failed"
+
+
+@pytest.mark.parametrize("turns", [pytest.param(n, id=f"{n} turns of the loop after its start") for n in range(8)])
+def test_one_that_is_just_being_started_can_be_stopped(image: Path, tmp_path: Path, turns: int) -> None:
+    """At whichever moment of its start: nobody waits for it forever, and nothing of it is left."""
+    loop, folder, version = LoopThread("servers"), tmp_path / "version", f"begun-{turns}"
+    workload = Workload(folder, Journal(folder / "log.jsonl"))
+
+    async def start_and_stop() -> None:
+        workload.start(Order(read_image(image), checks(), {"GAE_VERSION": version}))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await workload.stop()
+
+    loop.run(start_and_stop())
+    loop.close()
+
+    assert processes(version) == []
+    assert {path.name for path in folder.iterdir()} <= {"log.jsonl"}
 
 
 def test_a_stopped_version_starts_again(real: Running, image: Path) -> None:
