@@ -159,6 +159,12 @@ class Cluster:
             except psutil.TimeoutExpired:
                 left.send_signal(signal.SIGQUIT)
                 left.wait(STOP_SECONDS)
+        # Those that a killed server has started leave by themselves, but a new one refuses to start before they have.
+        orphans = [found for pid in psutil.pids() if (found := _server_on(self._data, pid)) is not None]
+        for orphan in orphans:
+            with contextlib.suppress(psutil.Error):
+                orphan.kill()
+        psutil.wait_procs(orphans, timeout=STOP_SECONDS)
         # When the pid now belongs to another program, PostgreSQL would believe that one to be a server and refuse.
         (self._data / "postmaster.pid").unlink(missing_ok=True)
 

@@ -223,6 +223,22 @@ def test_a_killed_server_comes_back_with_its_data(tmp_path: Path) -> None:
     kit.close()
 
 
+def test_a_killed_server_comes_back_however_slowly_its_helpers_leave(tmp_path: Path) -> None:
+    """PostgreSQL does not start beside processes of the one before, which notice its end when they get to run."""
+    kit = Kit(tmp_path / "one")
+    database = kit.start()
+    postmaster = psutil.Process(int((kit.folder / "data" / "postmaster.pid").read_text().splitlines()[0]))
+    helper = postmaster.children()[0]
+    helper.suspend()
+    postmaster.kill()
+    until(lambda: not psutil.pid_exists(postmaster.pid))
+    until(lambda: not database._ready.is_set())
+    until(lambda: database.ready)
+    kit.close()
+
+    assert not helper.is_running()
+
+
 def test_another_tier_restarts_it_with_other_limits(tmp_path: Path) -> None:
     """Starting it with another tier changes max_connections, and keeps the data."""
     kit = Kit(tmp_path / "one")
