@@ -153,12 +153,13 @@ class Cluster:
         if told is None:
             return
         if (left := _server_on(self._data, told.pid)) is not None:
-            left.send_signal(signal.SIGINT)
-            try:
-                left.wait(STOP_SECONDS)
-            except psutil.TimeoutExpired:
-                left.send_signal(signal.SIGQUIT)
-                left.wait(STOP_SECONDS)
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended by itself
+                left.send_signal(signal.SIGINT)
+                try:
+                    left.wait(STOP_SECONDS)
+                except psutil.TimeoutExpired:
+                    left.send_signal(signal.SIGQUIT)
+                    left.wait(STOP_SECONDS)
         # Those that a killed server has started leave by themselves, but a new one refuses to start before they have.
         orphans = [found for pid in psutil.pids() if (found := _server_on(self._data, pid)) is not None]
         for orphan in orphans:

@@ -19,6 +19,7 @@ from google.oauth2.credentials import Credentials
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from provision.emulator import scenarios
+from provision.emulator.machines import cluster
 from provision.emulator.machines.database import PORT, Database, max_connections
 from provision.emulator.machines.failure import MachineError
 from provision.emulator.machines.loop import LoopThread, listening
@@ -293,6 +294,20 @@ def test_a_pid_file_that_names_a_stranger_harms_nobody(tmp_path: Path) -> None:
     kit.close()
 
     assert alive
+
+
+def test_a_leftover_that_ends_by_itself_is_no_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Right before it is told to."""
+    kit = Kit(tmp_path / "one")
+    kit.start()
+    kit.database.pause()
+    with subprocess.Popen(["sleep", "60"]) as leftover:
+        ended = psutil.Process(leftover.pid)
+        leftover.kill()
+    (kit.folder / "data" / "postmaster.pid").write_text(f"{ended.pid}\n{kit.folder / 'data'}\n")
+    monkeypatch.setattr(cluster, "_server_on", lambda data, pid: ended if pid == ended.pid else None)
+    kit.start()
+    kit.close()
 
 
 def test_a_taken_address_fails_with_what_to_do(tmp_path: Path) -> None:
