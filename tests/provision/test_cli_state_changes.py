@@ -3,7 +3,6 @@
 import json
 import platform
 import shlex
-import time
 
 import pytest
 
@@ -13,6 +12,7 @@ from state.holder import Holder
 from state.journal import read_ledger
 from state.ledger import Ledger, dumps, signpost
 from tests.provision.conftest import NUMBER, PROJECT
+from tests.waiting import until
 
 STATE = ("--state", "./ledger.json")
 NETWORK = f"projects/{PROJECT}/global/networks/mlflow"
@@ -340,9 +340,7 @@ class TestDestroy:
         left, skip = (["lease.json"], of_the_ledger) if dies_at == "storage.objects.delete" else ([], 0)
         cloud.fails(method=dies_at, skip=skip, delay=10.0)
         dying = folder.start("state", "destroy", "--yes", "--local")
-        deadline = time.monotonic() + 20
-        while objects(versions=str(not left).lower()) != left and time.monotonic() < deadline:
-            time.sleep(0.02)
+        until(lambda: objects(versions=str(not left).lower()) == left, seconds=60.0)
         dying.process.kill()
         dying.process.join()
         before = objects()
