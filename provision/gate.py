@@ -61,6 +61,15 @@ class GatedCredentials(google.auth.credentials.Credentials):
         return isinstance(self._inner, external_account.Credentials) and not self._inner.service_account_email
 
     @property
+    def account(self) -> str:
+        """E-mail of the account of Google's that they are of, or act as; empty where they are a person's.
+
+        Those of a machine of Google's know it once they have a token; until then they say "default".
+        """
+        email = str(getattr(self._inner, "service_account_email", None) or "")
+        return email if "@" in email else ""
+
+    @property
     def universe_domain(self) -> str:
         """The universe of the inner credentials."""
         return str(self._inner.universe_domain)

@@ -10,7 +10,11 @@ from provision.gcp import TIMEOUT, Gcp
 from provision.patience import Patience
 
 TOKENINFO = "https://oauth2.googleapis.com/tokeninfo"
-"""Tells whose an access token is (https://developers.google.com/identity/protocols/oauth2)."""
+"""Tells whose an access token is (https://developers.google.com/identity/protocols/oauth2).
+
+With an address only where the token was asked for with the scope of addresses: a person's is, by gcloud, and an
+account's is not (https://github.com/google/adk-python/issues/4721).
+"""
 
 _BUSY = frozenset({408, 429, 500, 502, 503, 504})
 
@@ -42,7 +46,7 @@ def asked(gcp: Gcp) -> str:
     answer = requests.post(url, data={"access_token": credentials.token}, timeout=TIMEOUT)
     if answer.status_code in _BUSY:
         answer.raise_for_status()
-    email = str(answer.json().get("email", "")) if answer.ok else ""
+    email = str(answer.json().get("email") or credentials.account) if answer.ok else ""
     return member_of(email) if email else ""
 
 

@@ -14,11 +14,24 @@ PREFIX = "ya29.emulator-"
 _GOOGLES = ("ya29.", "eyJ", "1//")  # access tokens, JWTs, refresh tokens
 
 
-def issue(world: "World", member: str, seconds: int = 3600) -> str:
-    """A fresh access token for an IAM member, good for so many seconds."""
+CLOUD, ADDRESS = "https://www.googleapis.com/auth/cloud-platform", "https://www.googleapis.com/auth/userinfo.email"
+"""Scopes: of everything in Google Cloud, and of whose the token is."""
+
+
+def issue(world: "World", member: str, seconds: int = 3600, scope: str = "") -> str:
+    """A fresh access token for an IAM member, good for so many seconds.
+
+    Args:
+        world: Where.
+        member: Whose it is.
+        seconds: How long it is good.
+        scope: What it was asked for, with a blank between two; when empty, what gcloud asks a person for, or else
+            what Google's libraries ask for.
+    """
     token = PREFIX + secrets.token_urlsafe(32)
     ends = world.clock.now() + timedelta(seconds=seconds)
-    world.table("tokens")[token] = {"member": member, "expires": stamp(ends)}
+    scope = scope or (f"{CLOUD} {ADDRESS}" if member.startswith("user:") else CLOUD)
+    world.table("tokens")[token] = {"member": member, "expires": stamp(ends), "scope": scope}
     return token
 
 

@@ -266,18 +266,25 @@ def test_what_renews_no_token(emulator, form, error):
     assert (answer.status_code, answer.json()["error"]) == (400, error)
 
 
+ACCOUNT, BOTH = f"serviceAccount:{EMAIL}", f"{tokens.CLOUD} {tokens.ADDRESS}"
 WHOSE = [
-    pytest.param("user:ada@example.com", 60, (200, "ada@example.com"), id="a person's"),
-    pytest.param("user:ada@example.com", 0, (400, None), id="one that has expired"),
-    pytest.param("principal://iam.googleapis.com/projects/1/x/subject/ci", 60, (200, None), id="an outside identity's"),
+    pytest.param("user:ada@example.com", 60, "", (200, "ada@example.com"), id="a person's"),
+    pytest.param("user:ada@example.com", 0, "", (400, None), id="one that has expired"),
+    pytest.param(ACCOUNT, 60, "", (200, None), id="an account's"),
+    pytest.param(ACCOUNT, 60, BOTH, (200, EMAIL), id="an account's that was asked for with addresses"),
+    pytest.param("principal://iam.googleapis.com/projects/1/x/subject/ci", 60, "", (200, None), id="an outside one's"),
 ]
 
 
-@pytest.mark.parametrize(("member", "seconds", "told"), WHOSE)
-def test_whose_an_access_token_is(emulator, member, seconds, told):
-    """An outside identity has no address; https://docs.cloud.google.com/iam/docs/workload-identity-federation."""
+@pytest.mark.source("https://github.com/google/adk-python/issues/4721")
+@pytest.mark.parametrize(("member", "seconds", "scope", "told"), WHOSE)
+def test_whose_an_access_token_is(emulator, member, seconds, scope, told):
+    """The address is told by a scope of its own, which gcloud asks for and the libraries do not.
+
+    An outside identity has none; https://docs.cloud.google.com/iam/docs/workload-identity-federation.
+    """
     with emulator.world.transaction():
-        token = tokens.issue(emulator.world, member, seconds)
+        token = tokens.issue(emulator.world, member, seconds, scope)
     answer = httpx.post(f"{emulator.url}/oauth2.googleapis.com/tokeninfo", data={"access_token": token})
 
     assert (answer.status_code, answer.json().get("email")) == told

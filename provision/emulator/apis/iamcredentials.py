@@ -70,7 +70,8 @@ def generate_access_token(call: Call) -> Json:
     seconds = float(text.removesuffix("s"))
     if not 0 < seconds <= _LONGEST_TOKEN:
         raise errors.invalid("The token lifetime must be between 1 and 3600 seconds.")
-    token = tokens.issue(call.world, f"serviceAccount:{account['email']}", int(seconds))
+    scope = " ".join(call.body["scope"])
+    token = tokens.issue(call.world, f"serviceAccount:{account['email']}", int(seconds), scope)
     row = call.world.table("tokens")[token]
     return {"accessToken": token, "expireTime": row["expires"].partition(".")[0] + "Z"}
 

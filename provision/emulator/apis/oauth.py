@@ -61,11 +61,11 @@ def _from_jwt(call: Call, assertion: str) -> Json | Reply:
         return {"id_token": id_token(call, account, str(claims["target_audience"]), email=True)}
     if not claims.get("scope"):
         return _refused("invalid_scope", "Invalid OAuth scope or ID token audience provided.")
-    return _bearer(call, f"serviceAccount:{email}")
+    return _bearer(call, f"serviceAccount:{email}", str(claims["scope"]))
 
 
-def _bearer(call: Call, member: str) -> Json:
-    access = tokens.issue(call.world, member, _SECONDS)
+def _bearer(call: Call, member: str, scope: str = "") -> Json:
+    access = tokens.issue(call.world, member, _SECONDS, scope)
     return {"access_token": access, "expires_in": _SECONDS - 1, "token_type": "Bearer"}
 
 
@@ -135,14 +135,18 @@ def google_certificates(call: Call) -> Json:
 @endpoint("oauth2.tokeninfo", "GET", "oauth2.googleapis.com/tokeninfo")
 @endpoint("oauth2.tokeninfo", "POST", "oauth2.googleapis.com/tokeninfo")
 def token_info(call: Call) -> Json | Reply:
-    """Whose an access token is; asked by query, or by a form, which keeps the token out of logs of addresses."""
+    """Whose an access token is; asked by query, or by a form, which keeps the token out of logs of addresses.
+
+    The address is told where the token was asked for with that scope; https://github.com/google/adk-python/issues/4721.
+    """
     text = str(call.params.get("access_token") or call.body.get("access_token") or "")
     row = call.world.table("tokens").get(text)
     if text != call.world.token and (row is None or parse(row["expires"]) <= call.now):
         return _refused("invalid_token", "Invalid Value")
     member = str(row["member"] if row else call.world.owner)
-    told = {"scope": "https://www.googleapis.com/auth/cloud-platform"}
-    if member.startswith("principal:"):  # an outside identity has no address
+    scope = str((row or {}).get("scope", f"{tokens.CLOUD} {tokens.ADDRESS}"))
+    told = {"scope": scope, "access_type": "online"}
+    if member.startswith("principal:") or tokens.ADDRESS not in scope.split():  # an outside identity has no address
         return told
     return {"email": member.partition(":")[2], "email_verified": "true"} | told
 
