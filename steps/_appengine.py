@@ -12,6 +12,9 @@ from steps import _logs
 MARK = "DEPLOYMENT"
 """The environment variable of a version that says whose it is: versions take no labels."""
 
+SERVER, PLACEHOLDER = "mlflow-", "placeholder-"
+"""How the ids of the versions begin that we deploy."""
+
 DEFAULT = "default"
 """The service that every application has to have first, and that can never be deleted."""
 
@@ -69,6 +72,10 @@ def service(gcp: Gcp, app: str, name: str) -> Service | None:
 
 
 def _versions(gcp: Gcp, app: str, service: str) -> dict[str, Body]:
+    """All versions of a service; what may be ours is asked for by itself where the list leaves its environment out.
+
+    Google's page has the full view for lists too, and says of the environment that it is returned in GET requests only.
+    """
     calls = gcp.appengine.apps().services().versions()
     found: dict[str, Body] = {}
     request = calls.list(appsId=app, servicesId=service, view="FULL")
@@ -76,7 +83,8 @@ def _versions(gcp: Gcp, app: str, service: str) -> dict[str, Body]:
         answer = request.execute()
         found |= {version["id"]: version for version in answer.get("versions", [])}
         request = calls.list_next(request, answer)
-    return found
+    untold = [name for name in found if name.startswith((SERVER, PLACEHOLDER)) and "envVariables" not in found[name]]
+    return found | {name: version(gcp, f"apps/{app}/services/{service}/versions/{name}") for name in untold}
 
 
 def version(gcp: Gcp, ref: Ref) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from steps import _appengine
 LEAVES: str | None = "The App Engine application: Google lets nobody delete one. By itself it costs nothing."
 RIGHTS: tuple[str, ...] = (
     "appengine.applications.create", "appengine.applications.get", "appengine.services.list",
-    "appengine.versions.list", "appengine.operations.get",
+    "appengine.versions.get", "appengine.versions.list", "appengine.operations.get",
 )  # fmt: skip
 
 

@@ -17,8 +17,8 @@ IMAGE = "us-docker.pkg.dev/cloudrun/container/hello:latest"
 
 LEAVES: str | None = None
 RIGHTS: tuple[str, ...] = (
-    "appengine.services.list", "appengine.services.update", "appengine.versions.create", "appengine.versions.list",
-    "appengine.versions.update", "appengine.versions.delete", "appengine.operations.get",
+    "appengine.services.list", "appengine.services.update", "appengine.versions.create", "appengine.versions.get",
+    "appengine.versions.list", "appengine.versions.update", "appengine.versions.delete", "appengine.operations.get",
     "iam.serviceAccounts.actAs",
 )  # fmt: skip
 
@@ -36,7 +36,7 @@ def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:
         "predecessors": [],
     }
     tried = deployment.counters.get("default_service", 0)  # a deployment that failed inside of Google wants a new id
-    version = f"placeholder-{deployment.id}" + (f"-{tried}" if tried else "")
+    version = f"{_appengine.PLACEHOLDER}{deployment.id}" + (f"-{tried}" if tried else "")
     return {f"{app.ref(deployment)}/services/{_appengine.DEFAULT}/versions/{version}": body}
 
 

@@ -20,7 +20,7 @@ NO_CLIENT = {"oauth2ClientId": "", "oauth2ClientSecret": ""}
 LEAVES: str | None = None
 RIGHTS: tuple[str, ...] = (
     "appengine.applications.get", "appengine.applications.update", "appengine.services.list",
-    "appengine.versions.list", "appengine.operations.get",
+    "appengine.versions.get", "appengine.versions.list", "appengine.operations.get",
 )  # fmt: skip
 
 

@@ -67,7 +67,7 @@ def version_id(deployment: Deployment, body: Body, account: str) -> str:
     """The id of the version with this body, running as the account with this unique id."""
     fixed = {field: value for field, value in body.items() if field not in CHANGEABLE}
     named = json.dumps([fixed, account, deployment.counters.get("server", 0)], sort_keys=True)
-    return f"mlflow-{hashlib.sha256(named.encode()).hexdigest()[:8]}"
+    return f"{_appengine.SERVER}{hashlib.sha256(named.encode()).hexdigest()[:8]}"
 
 
 def declare(deployment: Deployment, facts: FactBook) -> dict[Ref, Body]:

@@ -12,8 +12,8 @@ from steps import _appengine, server
 
 LEAVES: str | None = None
 RIGHTS: tuple[str, ...] = (
-    "appengine.services.list", "appengine.services.update", "appengine.services.delete", "appengine.versions.list",
-    "appengine.versions.update", "appengine.versions.delete", "appengine.operations.get",
+    "appengine.services.list", "appengine.services.update", "appengine.services.delete", "appengine.versions.get",
+    "appengine.versions.list", "appengine.versions.update", "appengine.versions.delete", "appengine.operations.get",
 )  # fmt: skip
 
 

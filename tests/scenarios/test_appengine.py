@@ -5,6 +5,7 @@ import pytest
 from provision.config import check
 from provision.deployment import Deployment
 from provision.errors import ApplicationDisabled, BadConfig, OperationFailed, WrongRegion
+from tests.journey.deploy import BASE
 
 LONGEST_PROJECT = "p" + "0" * 29
 
@@ -25,6 +26,24 @@ def test_06_somebody_else_is_at_work_on_the_application(rehearsal, calm):
 
     assert 600 <= waited < calm + 600 + 20
     assert rehearsal.deployment.drift() == []
+
+
+def test_06_lists_of_versions_leave_the_environment_out(rehearsal, calm):
+    """Then it is not in a list that a version carries our mark, and it is ours all the same, from `up` to `down`."""
+    rehearsal.plays("versions-listed-briefly")
+    waited = rehearsal.up()
+    rehearsal.deployment.config = check({**BASE, "server": {"memory_gb": 4.0}}, "provision.toml")
+    again = rehearsal.up()
+    (serving,) = [name for name in rehearsal.table("appengine.versions") if "/mlflow/versions/" in name]
+
+    assert max(waited, again) < calm + 3
+    assert rehearsal.table("appengine.versions")[serving]["resources"]["memoryGb"] == 4.0
+    assert rehearsal.deployment.drift() == []
+
+    rehearsal.down()
+
+    assert [name for name in rehearsal.table("appengine.versions") if "/mlflow/versions/" in name] == []
+    assert rehearsal.waits == {}
 
 
 def test_06_the_application_lies_in_another_region(rehearsal):

@@ -18,7 +18,7 @@ from provision.emulator.world import World
 TABLE = services.VERSIONS
 _PERMISSION = "appengine.versions"
 # Fields that get and list only show with view=FULL.
-_FULL_ONLY = (
+FULL_ONLY = (
     "apiConfig",
     "buildEnvVariables",
     "defaultExpiration",
@@ -197,7 +197,7 @@ def _found(call: Call) -> Json:
 
 
 def _shown(row: Json, view: str | None) -> Json:
-    return row if view == "FULL" else {key: value for key, value in row.items() if key not in _FULL_ONLY}
+    return row if view == "FULL" else {key: value for key, value in row.items() if key not in FULL_ONLY}
 
 
 def _require_flexible(call: Call) -> None:

@@ -68,6 +68,24 @@ def busy(call: Call, playing: Playing, go_on: GoOn) -> Answer:
 
 
 @scenario(
+    "versions-listed-briefly",
+    6,
+    "https://docs.cloud.google.com/appengine/docs/admin-api/reference/rest/v1/apps.services.versions",
+)
+def versions_listed_briefly(world: World, options: Json) -> None:
+    """A list of versions leaves image and environment out in the full view too; only a version by itself tells them."""
+    del world, options
+
+
+@habit("appengine.apps.services.versions.list", of="versions-listed-briefly")
+def listed_briefly(call: Call, playing: Playing, go_on: GoOn) -> Answer:
+    """Whichever view is asked for: "only returned in GET requests if view=FULL is set"."""
+    del playing
+    call.params.pop("view", None)
+    return go_on()
+
+
+@scenario(
     "app-elsewhere",
     6,
     "https://docs.cloud.google.com/appengine/docs/standard/locations",
