@@ -157,6 +157,7 @@ TABLE = (
          patience=3600, times=1),
     Rule(Meaning.OTHERWISE, "producers hold on to the connection", ended="servicenetworking", reason="^9 ",
          message="Producer services", patience=120),
+    Rule(_FINAL, "an organization's policy forbids it", ended=".", message="constraints/[a-zA-Z.]+", error=errors.PolicyForbids),
     Rule(_FINAL, "a quota is used up", ended=".", reason="QUOTA_EXCEEDED|^8 ", error=errors.QuotaExceeded),
     Rule(_FINAL, "the operation failed", ended="."),
 )  # fmt: skip

@@ -225,6 +225,15 @@ def test_an_operation_ends_for_want_of_quota(service, code):
     assert "Limit: 24.0" in str(told)
 
 
+def test_an_operation_ends_for_a_policy():
+    """Some policies are only met there, such as the one about peerings; who may make an exception is told."""
+    words = "Constraint constraints/compute.restrictVpcPeering violated for project p. Peering the network n is not allowed."
+    told = retry.explained(ended("servicenetworking", 9, words), "connecting")
+
+    assert isinstance(told, errors.PolicyForbids)
+    assert "for an exception from compute.restrictVpcPeering for the project." in told.hint
+
+
 PUSHER, SERVER = "log-pusher@p.iam.gserviceaccount.com", "server@p.iam.gserviceaccount.com"
 GRANTED = [
     pytest.param(
