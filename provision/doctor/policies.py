@@ -4,7 +4,7 @@ A project that belongs to no organization has none
 (https://docs.cloud.google.com/resource-manager/docs/organization-policy/org-policy-constraints).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from provision import constraints, together
@@ -24,6 +24,19 @@ NO_HARM = {
 
 NOT_DOCUMENTED = ("compute.requireOsLogin", "compute.requireShieldedVm", "compute.trustedImageProjects")
 """What may keep App Engine flexible from starting instances; Google does not say whether it complies."""
+
+TIMES_OUT = "compute.requireOsConfig"
+"""Under which deployments "might time out and fail" (https://docs.cloud.google.com/appengine/docs/flexible/known-issues)."""
+
+GOOGLE = "under:organizations/433637338589"
+"""Google's own organization, where Cloud SQL has the network that ours is connected with
+(https://github.com/GoogleCloudPlatform/rad-lab/blob/main/modules/genomics_cromwell/orgpolicy.tf)."""
+
+WITHOUT_KEYS = {
+    "sql_instance": "sqladmin", "artifact_bucket": "storage", "build_bucket": "storage",
+    "repository": "artifactregistry", "secret": "secretmanager",
+}  # fmt: skip
+"""By row, the service that keeps what it makes under keys of Google's, and of nobody else's."""
 
 CONTINENTS = ("africa", "asia", "australia", "europe", "me", "northamerica", "southamerica", "us")
 
@@ -71,6 +84,45 @@ def _not_documented(facts: Facts, constraint: str, rules: Rules) -> Iterator[Fin
         )
 
 
+def _times_out(facts: Facts, constraint: str, rules: Rules) -> Iterator[Finding]:
+    if _restricts(rules) and facts.makes("default_service", "server"):
+        yield warning(
+            f"{constraint} is in effect, and Google names it among those under which deployments may time out.",
+            "If the deployment of the server fails, let an administrator of the organization lift it for the project.",
+        )
+
+
+def _peerings(facts: Facts, constraint: str, rules: Rules) -> Iterator[Finding]:
+    if facts.makes("peering") and not _allows(rules, [GOOGLE]):
+        why = f"{constraint} does not let the network be connected with Google's own, in which the database lies."
+        ask = f"{advice(constraint)} It is enough to allow {GOOGLE}."
+        yield blocked(PolicyForbids(why, hint=ask))
+
+
+def _pools(facts: Facts, constraint: str, rules: Rules) -> Iterator[Finding]:
+    if facts.makes("image") and _restricts(rules):
+        why = f"{constraint} is in effect, so images are built in worker pools of the organization's own only."
+        yield blocked(PolicyForbids(why, hint=advice(constraint)))
+
+
+def _own_keys(facts: Facts, constraint: str, rules: Rules) -> Iterator[Finding]:
+    names = {f"{service}.googleapis.com" for row, service in WITHOUT_KEYS.items() if facts.makes(row)}
+    if lost := sorted(name for name in names if not _allows(rules, [name, f"is:{name}"])):
+        why = f"{constraint} wants keys of the organization's own for what {', '.join(lost)} keep; there are none here."
+        yield blocked(PolicyForbids(why, hint=advice(constraint)))
+
+
+def _soft_delete(facts: Facts, constraint: str, rules: Rules) -> Iterator[Finding]:
+    wanted = {body["softDeletePolicy"]["retentionDurationSeconds"] for _, _, body in facts.ahead if _is_bucket(body)}
+    if lost := sorted((one for one in wanted if not _allows(rules, [one, f"is:{one}"])), key=int):
+        why = f"{constraint} allows no bucket that keeps what was deleted for {' or '.join(lost)} seconds."
+        yield blocked(PolicyForbids(why, hint=advice(constraint)))
+
+
+def _is_bucket(body: Mapping[str, object]) -> bool:
+    return "softDeletePolicy" in body
+
+
 def _accounts(facts: Facts, constraint: str, rules: Rules) -> Iterator[Finding]:
     if _restricts(rules) and facts.makes("service_accounts", "app"):
         yield blocked(
@@ -114,19 +166,34 @@ def _domains(facts: Facts, constraint: str, rules: Rules) -> Iterator[Finding]:
         return
     values = {value for rule in rules for value in rule.get("values", {}).get("allowedValues", [])}
     found = facts.organization or {}
-    customer, domain = found.get("owner", {}).get("directoryCustomerId", ""), found.get("displayName", "")
-    members = [member for member in facts.deployment.members if is_of_people(member)]
+    customer = found.get("owner", {}).get("directoryCustomerId", "")
     own = {customer, f"is:{customer}", f"under:{found.get('name')}"}
-    outside = [one for one in members if not (own & values) or one.partition(":")[2].rpartition("@")[2] != domain]
-    if outside:
-        yield warning(
-            f"{constraint} lets only {', '.join(sorted(values))} into policies, and these may not belong to it:"
-            f" {', '.join(outside)}.",
-            f"Take them out of access in provision.toml, or let an administrator allow them; other domains of {domain}"
-            " are fine.",
-        )
-    else:
-        yield ok(f"{constraint} is in effect, and all who may sign in belong to {domain}.")
+    yield _who_may_be_named(facts, constraint, values, everybody=bool(own & values))
+
+
+def _members(facts: Facts, constraint: str, rules: Rules) -> Iterator[Finding]:
+    """Its successor, which takes persons too (https://docs.cloud.google.com/organization-policy/reference/org-policy-constraints)."""
+    given = [rule.get("parameters") or {} for rule in rules if rule.get("enforce")]
+    if not given:
+        return
+    values = {str(value) for one in given for named in one.values() for value in named}
+    own = f"//cloudresourcemanager.googleapis.com/{(facts.organization or {}).get('name')}"
+    yield _who_may_be_named(facts, constraint, values, everybody=own in values)
+
+
+def _who_may_be_named(facts: Facts, constraint: str, values: set[str], *, everybody: bool) -> Finding:
+    """What it means for those who shall sign in; everybody of the organization may be named in policies, or nobody."""
+    domain, known = (facts.organization or {}).get("displayName", ""), {value.lower() for value in values}
+    people = [member for member in facts.deployment.members if is_of_people(member) and member not in known]
+    outside = [one for one in people if not everybody or one.partition(":")[2].rpartition("@")[2] != domain]
+    if not outside:
+        return ok(f"{constraint} is in effect, and all who may sign in belong to {domain}.")
+    return warning(
+        f"{constraint} lets only {', '.join(sorted(values))} into policies, and these may not belong to it:"
+        f" {', '.join(outside)}.",
+        f"Take them out of access in provision.toml, or let an administrator allow them; other domains of {domain}"
+        " are fine.",
+    )
 
 
 def _restricts(rules: Rules) -> bool:
@@ -146,7 +213,10 @@ def _allows(rules: Rules, spelled: list[str]) -> bool:
 
 Look = Callable[[Facts, str, Rules], Iterator[Finding]]
 
-OF_MEMBERS: dict[str, Look] = {"iam.allowedPolicyMemberDomains": _domains}
+OF_MEMBERS: dict[str, Look] = {
+    "iam.allowedPolicyMemberDomains": _domains,
+    "iam.managed.allowedPolicyMembers": _members,
+}
 """What matters for every change of access."""
 
 LOOKS: dict[str, Look] = {
@@ -155,6 +225,11 @@ LOOKS: dict[str, Look] = {
     **OF_MEMBERS,
     "gcp.resourceLocations": _locations,
     "gcp.restrictServiceUsage": _services,
+    "gcp.restrictNonCmekServices": _own_keys,
+    "storage.softDeletePolicySeconds": _soft_delete,
+    "compute.restrictVpcPeering": _peerings,
+    "cloudbuild.allowedWorkerPools": _pools,
+    TIMES_OUT: _times_out,
     **dict.fromkeys(NO_HARM, _no_harm),
     **dict.fromkeys(NOT_DOCUMENTED, _not_documented),
 }

@@ -124,6 +124,94 @@ def test_14_who_may_be_in_a_policy(patient, values, users, says):
     assert says in why
 
 
+OWN = "//cloudresourcemanager.googleapis.com/organizations/{}"
+
+
+@pytest.mark.parametrize(
+    ("organization", "persons", "user", "status"),
+    [
+        pytest.param("own", [], "ada@example.com", "ok", id="own people"),
+        pytest.param("own", [], "eve@partner.example", "warning", id="somebody else"),
+        pytest.param("own", ["user:Eve@partner.example"], "eve@partner.example", "ok", id="somebody who is named"),
+        pytest.param("1", [], "ada@example.com", "warning", id="people of another organization"),
+    ],
+)
+def test_14_who_may_be_in_a_policy_by_the_newer_constraint(patient, organization, persons, user, status):
+    """It names organizations and persons; https://docs.cloud.google.com/organization-policy/reference/org-policy-constraints."""
+    if organization == "own":
+        organization = patient.facts().organization["name"].rpartition("/")[2]
+    parameters = {"allowedPrincipalSets": [OWN.format(organization)], "allowedMemberSubjects": persons}
+    forbid(patient, "iam.managed.allowedPolicyMembers", enforce=True, parameters=parameters)
+    patient.settings |= {"access": {"users": [user]}}
+    ((told, why),) = patient.told("policies")
+
+    assert told == status, why
+    assert why.startswith("iam.managed.allowedPolicyMembers ")
+
+
+ENDS_HALFWAY = [
+    ("compute.restrictVpcPeering", {"denyAll": True}, "Google's own, in which the database lies"),
+    (
+        "compute.restrictVpcPeering",
+        {"values": {"allowedValues": ["under:organizations/1"]}},
+        "Google's own, in which the database lies",
+    ),
+    (
+        "cloudbuild.allowedWorkerPools",
+        {"values": {"allowedValues": ["under:organizations/1"]}},
+        "in worker pools of the organization's own only",
+    ),
+    (
+        "gcp.restrictNonCmekServices",
+        {"values": {"deniedValues": ["is:sqladmin.googleapis.com", "bigquery.googleapis.com"]}},
+        "for what sqladmin.googleapis.com keep",
+    ),
+    (
+        "storage.softDeletePolicySeconds",
+        {"values": {"allowedValues": ["604800"]}},
+        "keeps what was deleted for 0 seconds",
+    ),
+]
+
+
+@pytest.mark.parametrize(("constraint", "rule", "why"), ENDS_HALFWAY)
+def test_14_what_would_end_halfway_for_a_policy(patient, constraint, rule, why):
+    """The connection, the image, the database and the buckets would be refused after minutes."""
+    forbid(patient, constraint, **rule)
+    found = next(finding for finding in patient.examined() if finding.check == "policies")
+
+    assert type(found.error).__name__ == "PolicyForbids"
+    assert found.why.startswith(f"{constraint} ")
+    assert why in found.why
+    assert f"an exception from {constraint} for the project" in found.todo
+
+
+@pytest.mark.parametrize(
+    ("constraint", "rule"),
+    [
+        ("compute.restrictVpcPeering", {"values": {"allowedValues": ["under:organizations/433637338589"]}}),
+        ("compute.restrictVpcPeering", {"allowAll": True}),
+        ("cloudbuild.allowedWorkerPools", {"allowAll": True}),
+        ("gcp.restrictNonCmekServices", {"values": {"deniedValues": ["bigquery.googleapis.com"]}}),
+        ("storage.softDeletePolicySeconds", {"values": {"allowedValues": ["604800", "0"]}}),
+        ("compute.requireOsConfig", {"enforce": False}),
+    ],
+)
+def test_14_a_policy_that_leaves_room(patient, constraint, rule):
+    """It is in effect, and nothing of ours is forbidden."""
+    forbid(patient, constraint, **rule)
+
+    assert patient.told("policies") == [("ok", "None is in the way.")]
+
+
+def test_14_a_policy_under_which_deployments_may_time_out(patient):
+    """Google says so of it, and not whether it is true of machines without an external address."""
+    forbid(patient, "compute.requireOsConfig", enforce=True)
+    ((status, why),) = patient.told("policies")
+
+    assert (status, "may time out" in why) == ("warning", True)
+
+
 def test_a_policy_with_a_condition_holds_for_nothing_of_ours(patient):
     """Conditions are about tags, and what we make carries none."""
     condition = {"expression": "resource.matchTag('1/env', 'prod')"}
