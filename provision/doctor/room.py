@@ -44,8 +44,10 @@ def _rows(facts: Facts) -> list[str]:
 
 
 def _everywhere(facts: Facts) -> dict[str, float]:
-    rows = _rows(facts)
-    return {metric: float(rows.count(name)) for name, metric in GLOBAL.items() if name in rows}
+    """CPUs have a quota over all regions besides (https://github.com/GoogleCloudPlatform/data-science-on-gcp/issues/163)."""
+    rows, here = _rows(facts), _in_the_region(facts)
+    cpus = {"CPUS_ALL_REGIONS": here["CPUS"]} if here else {}
+    return cpus | {metric: float(rows.count(name)) for name, metric in GLOBAL.items() if name in rows}
 
 
 def _in_the_region(facts: Facts) -> dict[str, float]:

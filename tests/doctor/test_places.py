@@ -247,6 +247,9 @@ def test_policies_that_may_not_be_read(patient):
         pytest.param(
             {"INSTANCES": 1.0}, f"The quota INSTANCES in {REGION} is 1, 0 are used, and 2 more are needed.", id="instances"
         ),
+        pytest.param(
+            {"CPUS_ALL_REGIONS": 3.0}, "The quota CPUS_ALL_REGIONS is 3, 0 are used, and 4 more are needed.", id="CPUs in all"
+        ),
         pytest.param({"NETWORKS": 0.0}, "The quota NETWORKS is 0, 0 are used, and 1 more are needed.", id="networks"),
     ],
 )  # fmt: skip

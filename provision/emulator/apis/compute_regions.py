@@ -187,7 +187,8 @@ def _used(call: Call) -> dict[str, float]:
     prefix = f"projects/{call.project_id}/"
     used = {metric: call.world.table(f"compute.{table}").under(prefix) for metric, table in tables.items()}
     used["GLOBAL_INTERNAL_ADDRESSES"] = call.world.table("compute.addresses").under(f"{prefix}global/")
-    return {metric: float(len(rows)) for metric, rows in used.items()}
+    cpus = sum(_used_in(call, region)["CPUS"] for region in AUTO_RANGES)
+    return {metric: float(len(rows)) for metric, rows in used.items()} | {"CPUS_ALL_REGIONS": cpus}
 
 
 def _used_in(call: Call, region: str) -> dict[str, float]:
