@@ -1,4 +1,4 @@
-"""Addresses: room for those of Google's services in the network, and none that cannot be reached.
+"""Addresses: room for those of Google's services in the network, a way to Google's APIs, and none that is no use.
 
 https://cloud.google.com/vpc/docs/configure-private-services-access#allocating-range
 """
@@ -13,12 +13,16 @@ from provision.errors import NetworkNotUsable
 PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
 """Where Google looks for a free range (https://www.rfc-editor.org/rfc/rfc1918)."""
 
+GATEWAY = "/global/gateways/default-internet-gateway"
+"""By which Google's APIs are reached from inside, too (https://cloud.google.com/vpc/docs/configure-private-google-access);
+by a route to everywhere, or to the addresses that the network's own DNS has for them."""
+
 DOCKER = IPv4Network("172.17.0.0/16")
 """Kept for containers inside of instances (https://cloud.google.com/sql/docs/postgres/private-ip)."""
 
 
 def free(facts: Facts) -> Iterator[Finding]:
-    """Whether the network has a free range for Google's services, and no range that cannot be reached."""
+    """Whether the network has a free range for Google's services, a way to its APIs, and no range out of reach."""
     settings, found = facts.settings.network, False
     own = IPv4Network(settings.cidr)
     if settings.name is None and own.overlaps(DOCKER):
@@ -27,6 +31,15 @@ def free(facts: Facts) -> Iterator[Finding]:
             f"network.cidr = {settings.cidr} overlaps {DOCKER}, which containers use inside of their machines: what"
             " lies there may not be reached.",
             "Choose another network.cidr in provision.toml.",
+        )
+    if settings.name and facts.makes("default_service", "server") and not _leads_to_google(facts, settings.name):
+        found = True
+        yield warning(
+            f"Network {settings.name} has no route to the default internet gateway, by which Google's APIs are reached"
+            " with Private Google Access too: without one the deployment of the server times out.",
+            f"gcloud compute routes create google-apis-{settings.name} --network={settings.name}"
+            " --destination-range=0.0.0.0/0 --next-hop-gateway=default-internet-gateway; or go on, where Google's APIs"
+            " have an address of Private Service Connect in it.",
         )
     wanted = [body["prefixLength"] for row, _, body in facts.unbegun if row.name == "peering_range"]
     if not wanted:
@@ -43,6 +56,11 @@ def free(facts: Facts) -> Iterator[Finding]:
         )
     elif not found:
         yield ok(f"There is a free /{wanted[0]} for Google's services.")
+
+
+def _leads_to_google(facts: Facts, network: str) -> bool:
+    routes = facts.gcp.compute.routes().list(project=facts.settings.project).execute().get("items", [])
+    return any(route.get("nextHopGateway", "").endswith(GATEWAY) for route in routes if _is_of(route, network))
 
 
 def _used(facts: Facts, network: str) -> list[IPv4Network]:

@@ -399,6 +399,20 @@ def test_an_existing_network_with_room(patient):
     assert patient.told("network") == [("ok", "corporate and its subnet are there and can be used.")]
 
 
+@pytest.mark.source("https://docs.cloud.google.com/endpoints/docs/openapi/troubleshoot-aeflex-deployment.md.txt")
+def test_an_existing_network_without_a_way_to_google(patient):
+    """A network that is kept from the internet often has no route to it, and Google's own APIs are reached by it."""
+    existing_network(patient, "10.0.0.0/9")
+    path = f"compute.googleapis.com/compute/v1/projects/{PROJECT}/global/routes"
+    routes = patient.cloud.google("GET", path)["items"]
+    (way,) = [one["name"] for one in routes if "nextHopGateway" in one and one["network"].endswith("/corporate")]
+    patient.cloud.google("DELETE", f"{path}/{way}")
+    ((status, why),) = patient.told("ranges")
+
+    assert status == "warning"
+    assert why.startswith("Network corporate has no route to the default internet gateway")
+
+
 def test_an_existing_network_that_is_full(patient):
     """What it uses is said."""
     existing_network(patient, "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/20")

@@ -1,14 +1,18 @@
-"""Routes of VPC networks: the way to the internet, and one for each subnet and reserved range. They are only listed.
+"""Routes of VPC networks: the way to the internet, which may be taken away, and one for each subnet and reserved range.
 
 https://docs.cloud.google.com/compute/docs/reference/rest/v1/routes
 """
 
 import hashlib
 
+from provision.emulator import errors, operations
 from provision.emulator.api import Call, Json, method
 from provision.emulator.apis import compute_networks as networks
 from provision.emulator.apis import compute_resources as resources
 from provision.emulator.apis import compute_subnetworks as subnetworks
+from provision.emulator.world import World
+
+GONE = "compute.routes.gone"
 
 
 @method("compute.routes.list", permission="compute.routes.list")
@@ -20,11 +24,34 @@ def list_routes(call: Call) -> Json:
 @method("compute.routes.get", permission="compute.routes.get")
 def get(call: Call) -> Json:
     """One route."""
-    name = call.params["route"]
+    return _found(call)
+
+
+@method("compute.routes.delete", permission="compute.routes.delete")
+@resources.once
+def delete(call: Call) -> Json:
+    """Begin to take the way to the internet away; the others go with their subnets and ranges."""
+    row = _found(call)
+    if "nextHopGateway" not in row:
+        raise errors.invalid(f"The local route {row['name']} cannot be deleted.", reason="badRequest")
+    return resources.begin(call, _path(call), row, "delete")
+
+
+@operations.finish("compute.routes.delete")
+def deleted(world: World, operation: Json) -> None:
+    """It is gone."""
+    world.table(GONE)[operation["target"]] = {}
+
+
+def _found(call: Call) -> Json:
     for row in _routes(call):
-        if row["name"] == name:
+        if row["name"] == call.params["route"]:
             return row
-    raise resources.not_found(f"projects/{call.project_id}/global/routes/{name}")
+    raise resources.not_found(_path(call))
+
+
+def _path(call: Call) -> str:
+    return f"projects/{call.project_id}/global/routes/{call.params['route']}"
 
 
 def _routes(call: Call) -> list[Json]:
@@ -42,7 +69,8 @@ def _routes(call: Call) -> list[Json]:
                 for _, row in call.world.table("compute.addresses").under(f"projects/{call.project_id}/global/")
                 if row.get("network") == network["selfLink"] and "prefixLength" in row
             ]
-    return rows
+    gone = call.world.table(GONE)
+    return [row for row in rows if f"projects/{call.project_id}/global/routes/{row['name']}" not in gone]
 
 
 def _route(call: Call, network: Json, to: str, priority: int, hop: Json) -> Json:
