@@ -85,7 +85,8 @@ def _client(here: Settings, process: int) -> storage.Client:
         held = TOKENS.current(here)
         return held.text, datetime.fromtimestamp(held.ends, timezone.utc).replace(tzinfo=None)  # as google-auth has it
 
-    options = {"api_endpoint": here.google("https://storage.googleapis.com")} if here.emulator else None
+    # Always named: else STORAGE_EMULATOR_HOST, which is for other programs, would say where the token goes.
+    options = {"api_endpoint": here.google("https://storage.googleapis.com")}
     credentials = Credentials(None, refresh_handler=token)
     return storage.Client(project=here.project or "-", credentials=credentials, client_options=options)
 

@@ -15,6 +15,7 @@ from mlflow.store.artifact.gcs_artifact_repo import GCSArtifactRepository
 
 from mlflow_iap_auth import artifacts, settings, signatures
 from mlflow_iap_auth.errors import Unreachable
+from mlflow_iap_auth.settings import Settings
 
 MB = 1024 * 1024
 
@@ -216,6 +217,15 @@ def test_large_files_show_how_far_they_are(folder, tmp_path, capsys, monkeypatch
     assert "Uploading large.bin: 100%" in up
     assert "Downloading large.bin: 100%" in down
     assert "large.bin" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["STORAGE_EMULATOR_HOST", "API_ENDPOINT_OVERRIDE"])
+def test_the_log_pushers_token_goes_to_google_only(monkeypatch, name):
+    """A variable that is left from trying things out would have it sent to some address, without TLS."""
+    monkeypatch.setenv(name, "http://127.0.0.1:9")
+    here = Settings("https://ml.example", account="mlflow-log-pusher@acme.iam.gserviceaccount.com")
+
+    assert artifacts.client_of(here).api_endpoint == "https://storage.googleapis.com"
 
 
 def test_who_lost_access_is_told_so_at_the_bucket(place, folder, tmp_path, monkeypatch):
