@@ -84,12 +84,16 @@ def refresh(credentials: Any, refused: AccessError) -> None:
     Raises:
         Unreachable: Google gives no answer.
     """
+    answers: list[int] = []
     try:
         with requests.Session() as session:
+            session.hooks["response"].append(lambda answer, **_: answers.append(answer.status_code))
             credentials.refresh(Request(session))
     except exceptions.TransportError as error:
         raise Unreachable("Google cannot be reached.", "Look at the network, and at HTTPS_PROXY.") from error
     except exceptions.GoogleAuthError as error:
+        if answers and answers[-1] in BUSY:  # google-auth's own `retryable` is not set by all kinds of credentials
+            raise Unreachable(f"Google makes no token at the moment: {error.args[0]}", "Try again.") from error
         raise type(refused)(f"{refused.what}: {error.args[0]}", refused.hint) from error
 
 

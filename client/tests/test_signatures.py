@@ -9,7 +9,7 @@ from conftest import ADA, BOB, forget_tokens, sign_in
 from google.auth import jwt
 
 from mlflow_iap_auth import door, signatures
-from mlflow_iap_auth.errors import BadKey, BadSettings, NotAllowed, NotSignedIn, WrongQuotaProject
+from mlflow_iap_auth.errors import BadKey, BadSettings, NotAllowed, NotSignedIn, Unreachable, WrongQuotaProject
 
 
 def logged() -> float:
@@ -178,3 +178,15 @@ def test_google_is_busy_for_a_moment(place):
         "POST", "emulator/faults", json=[{"method": "iamcredentials.projects.serviceAccounts.signJwt", "status": 503}]
     )
     assert signatures.door_token(place.here, time.time()).text
+
+
+@pytest.mark.parametrize("status", [429, 500, 503], ids=["too many requests", "an error of its own", "it is busy"])
+def test_google_is_too_busy_to_take_a_sign_in(place, monkeypatch, status):
+    """Nobody is told to sign in once more for that, and a token that is still good is used on."""
+    held = door.TOKENS.current(place.here)
+    place.owner("POST", "emulator/faults", json=[{"method": "oauth2.token", "status": status, "times": 2}])
+    with pytest.raises(Unreachable, match="makes no token at the moment"):
+        signatures.door_token(place.here, time.time())
+    monkeypatch.setattr(door.TOKENS, "_now", lambda: held.ends - 60)
+
+    assert door.TOKENS.current(place.here) is held
