@@ -43,10 +43,12 @@ def asked(gcp: Gcp) -> str:
     credentials = gcp.credentials
     if not credentials.valid:
         credentials.refresh(google.auth.transport.requests.Request())
+    if credentials.account:
+        return member_of(credentials.account)
     answer = requests.post(url, data={"access_token": credentials.token}, timeout=TIMEOUT)
     if answer.status_code in _BUSY:
         answer.raise_for_status()
-    email = str(answer.json().get("email") or credentials.account) if answer.ok else ""
+    email = str(answer.json().get("email", "")) if answer.ok else ""
     return member_of(email) if email else ""
 
 

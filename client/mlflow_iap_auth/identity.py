@@ -19,6 +19,9 @@ IAM = "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts"
 """https://cloud.google.com/iam/docs/reference/credentials/rest/v1/projects.serviceAccounts"""
 
 TOKENINFO = "https://oauth2.googleapis.com/tokeninfo"
+"""Tells whose an access token is, if that has the scope for it: a person's has, an account's has not
+(https://docs.cloud.google.com/nodejs/docs/reference/google-auth-library/latest/google-auth-library/tokeninfo)."""
+
 CLOUD = "https://www.googleapis.com/auth/cloud-platform"
 SIGN_IN = "gcloud auth application-default login   # in Colab: from google.colab import auth; auth.authenticate_user()"
 TIMEOUT = 30.0
@@ -159,7 +162,13 @@ def _meaning(settings: Settings, answer: requests.Response, you: Any) -> AccessE
 
 
 def email(settings: Settings, credentials: Any) -> str:
-    """Whose credentials are, asked by a form, which no log of addresses shows; empty when Google does not say."""
+    """Whose credentials are; empty when nobody says.
+
+    A service account's say so themselves. Of a person's Google is asked, by a form, which no log of addresses shows.
+    """
+    told = str(getattr(credentials, "service_account_email", None) or "")
+    if "@" in told:
+        return told
     try:
         answer = _sent("POST", settings.google(TOKENINFO), data={"access_token": credentials.token})
         return str(answer.json().get("email", "")) if answer.ok else ""
