@@ -12,6 +12,9 @@ from mlflow_iap_auth.signatures import Token
 EARLY = 300.0
 """Seconds before a token's end from which on a new one is made; as much time is there to try again."""
 
+PAUSE = 60.0
+"""Seconds until it is tried again while a token is good: whoever logs meanwhile does not wait."""
+
 
 class Tokens:
     """Holds one token for each server. Threads wait for the one that makes it; a forked process goes on with it.
@@ -25,6 +28,7 @@ class Tokens:
         self._make = make
         self._now = now
         self._held: dict[Settings, Token] = {}
+        self._again: dict[Settings, float] = {}  # when to try again, where that was in vain
         self._lock = threading.Lock()
         if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
             os.register_at_fork(after_in_child=self._in_child)
@@ -37,12 +41,15 @@ class Tokens:
         """
         with self._lock:
             held, now = self._held.get(settings), self._now()
-            if held is None or now > held.ends - EARLY:
+            if held is None or now > min(held.ends, self._again.get(settings, held.ends - EARLY)):
                 try:
                     held = self._held[settings] = self._make(settings, now)
+                    self._again.pop(settings, None)
                 except Unreachable:
+                    now = self._now()  # it may have taken minutes
                     if held is None or now > held.ends:
                         raise
+                    self._again[settings] = now + PAUSE
             return held
 
     def forget(self, settings: Settings) -> None:

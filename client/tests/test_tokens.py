@@ -18,11 +18,13 @@ class Mint:
     """Makes tokens that are numbered and live an hour, on a clock that tests move."""
 
     def __init__(self):
-        self.now, self.made, self.trouble = 1000.0, 0, None
+        self.now, self.asked, self.made, self.trouble, self.takes = 1000.0, 0, 0, None, 0
         self.tokens = Tokens(self.make, lambda: self.now)
 
     def make(self, settings, now):
+        self.asked += 1
         if self.trouble:
+            self.now += self.takes
             raise self.trouble
         self.made += 1
         return Token(f"{settings.origin} {self.made}", now + 3600)
@@ -76,6 +78,31 @@ def test_google_is_away_for_some_minutes(mint):
     mint.now += 200
 
     assert while_good.endswith("1")
+    with pytest.raises(Unreachable):
+        mint.tokens.current(HERE)
+
+
+def test_who_logs_while_google_is_away_does_not_wait_each_time(mint):
+    """A new token is tried for once a minute: each attempt has time-outs and pauses of its own, and others wait for it."""
+    mint.tokens.current(HERE)
+    mint.trouble = Unreachable("Google cannot be reached.")
+    mint.now += 3310
+    for _ in range(240):
+        mint.tokens.current(HERE)
+        mint.now += 1
+
+    assert mint.asked == 1 + 4
+    mint.trouble = None
+    mint.now += 60
+    assert mint.tokens.current(HERE).text.endswith("2")
+
+
+def test_an_attempt_outlasts_the_token(mint):
+    """Then it is said that there is none, rather than one sent that the door refuses."""
+    mint.tokens.current(HERE)
+    mint.trouble, mint.takes = Unreachable("Google cannot be reached."), 120
+    mint.now += 3500
+
     with pytest.raises(Unreachable):
         mint.tokens.current(HERE)
 
