@@ -124,8 +124,9 @@ class Gcp:
         """Cloud Storage, for objects; buckets are described by `buckets`."""
         from google.cloud.storage import Client
 
-        options = {"api_endpoint": f"{self.emulator}/storage.googleapis.com"} if self.emulator else None
-        return Client(project=self.project, credentials=self.credentials, client_options=options)
+        # Always named: else STORAGE_EMULATOR_HOST, which `up --local` has one set for MLflow's client, would say it.
+        endpoint = f"{self.emulator}/storage.googleapis.com" if self.emulator else "https://storage.googleapis.com"
+        return Client(project=self.project, credentials=self.credentials, client_options={"api_endpoint": endpoint})
 
     # Clients made from a discovery document
 

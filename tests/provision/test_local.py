@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 import requests
+from google.oauth2.credentials import Credentials
 
 from provision import __version__, local
 from provision.errors import LocalFailed
+from provision.gcp import Gcp
 
 ROOT = Path(__file__).parents[2]
 
@@ -88,6 +90,14 @@ def test_it_keeps_its_port_as_long_as_that_is_free(here):
 
     assert second.url == first.url
     assert third.url != first.url
+
+
+@pytest.mark.parametrize("name", ["STORAGE_EMULATOR_HOST", "API_ENDPOINT_OVERRIDE"])
+def test_what_is_set_for_mlflows_client_leads_no_command_astray(monkeypatch, name):
+    """Without --local the ledger is Google's, and the caller's token goes there, in the same shell too."""
+    monkeypatch.setenv(name, "http://127.0.0.1:9")
+
+    assert Gcp("acme-ml-prod", Credentials("token")).storage.api_endpoint == "https://storage.googleapis.com"
 
 
 @pytest.mark.parametrize(
