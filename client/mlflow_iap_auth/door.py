@@ -47,7 +47,8 @@ class SignIn(requests.auth.AuthBase):
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """Sign one request. `requests` asks the hook before it would follow a redirect."""
         uri = self._uri()
-        if settings.origin_of(request.url or "") != settings.origin_of(uri):
+        if (other := settings.origin_of(request.url or "")) != settings.origin_of(uri):
+            request.register_hook("response", lambda response, **_: _must_be_none_of_ours(response, other))
             return request
         here = settings.of(uri)
         # The door then leaves Authorization to the server behind it.
@@ -153,6 +154,16 @@ def meaning(answer: requests.Response, here: Settings, now: Callable[[], float] 
     if answer.status_code == requests.codes.unauthorized:
         return _clock(answer, now()) or _not_taken(here, said)
     return None
+
+
+def _must_be_none_of_ours(answer: requests.Response, origin: str) -> None:
+    """Say why a door was sent no token: MLflow would speak of an empty one, or show a page in HTML."""
+    if DOORS_OWN in answer.headers:
+        answer.close()
+        raise errors.BadSettings(
+            f"A token goes to the tracking URI only, and {origin} is another server.",
+            f'mlflow.set_tracking_uri("{origin}")   # or export MLFLOW_TRACKING_URI={origin}',
+        )
 
 
 def _sent_away(target: str) -> AccessError:

@@ -43,6 +43,18 @@ def test_the_token_goes_to_no_other_server(place, elsewhere):
     assert elsewhere.seen
 
 
+@pytest.mark.parametrize("asked", ["search_experiments", "search_registered_models"], ids=["by POST", "by GET"])
+def test_a_client_for_a_door_that_is_not_the_tracking_uri(place, monkeypatch, tmp_path, asked):
+    """As in MlflowClient("https://..."), and nothing else said: it is told what to set, by the door's first answer."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/runs.db")
+    with pytest.raises(MlflowException) as raised:
+        getattr(mlflow.MlflowClient(place.origin), asked)()
+
+    assert f"{place.origin} is another server" in str(raised.value)
+    assert f'mlflow.set_tracking_uri("{place.origin}")' in str(raised.value)
+    assert place.asked("signJwt") == 0
+
+
 def test_who_logs_to_a_file_asks_for_no_token(place, elsewhere, monkeypatch, tmp_path):
     """Another server in the same program is asked as if there were no door anywhere."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/runs.db")
