@@ -21,9 +21,11 @@ def login(uri: str) -> None:
     from mlflow_iap_auth import settings, signatures
     from mlflow_iap_auth.door import TOKENS
     from mlflow_iap_auth.errors import BadSettings
+    from mlflow_iap_auth.tokens import FOR_BUCKETS
 
     here = settings.of(uri)
-    TOKENS.forget(here)
+    for tokens in (TOKENS, FOR_BUCKETS):
+        tokens.forget(here)
     account = signatures.account_of(TOKENS.current(here))
     try:
         import mlflow

@@ -4,25 +4,22 @@ import functools
 import mimetypes
 import os
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urlencode, urlsplit
 
 import requests
+from google.auth import credentials
 from google.cloud import storage
-from google.oauth2.credentials import Credentials
 from mlflow.store.artifact.gcs_artifact_repo import GCSArtifactRepository
 from mlflow.utils.file_utils import ArtifactProgressBar
 
-from mlflow_iap_auth import door, signatures
+from mlflow_iap_auth import door
 from mlflow_iap_auth.errors import Unreachable
 from mlflow_iap_auth.settings import Settings
-from mlflow_iap_auth.tokens import Tokens
-
-TOKENS = Tokens(signatures.bucket_token)
+from mlflow_iap_auth.tokens import FOR_BUCKETS
 
 PIECE = 16 * 1024 * 1024
 """Bytes that are sent at once, and so at most again when a connection breaks
@@ -72,6 +69,28 @@ def _oldest_experiments(here: Settings) -> Iterator[dict[str, str]]:
             return
 
 
+class LogPusher(credentials.Credentials):
+    """Credentials for Google's library that hold nothing: each request has the token of the moment.
+
+    Args:
+        here: The settings for the server.
+    """
+
+    def __init__(self, here: Settings) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # google-auth is not fully typed
+        self._here = here
+
+    def before_request(self, request: Any, method: str, url: str, headers: MutableMapping[str, str]) -> None:
+        """Add the token to one request."""
+        del request, method, url
+        headers["Authorization"] = f"Bearer {FOR_BUCKETS.current(self._here).text}"
+
+    def refresh(self, request: Any) -> None:
+        """Have another one made; the library says so of one that Cloud Storage does not take."""
+        del request
+        FOR_BUCKETS.forget(self._here)
+
+
 def client_of(here: Settings) -> storage.Client:
     """Cloud Storage as the log pusher. Its connections belong to this process: a forked one makes its own."""
     return _client(here, os.getpid())
@@ -80,15 +99,9 @@ def client_of(here: Settings) -> storage.Client:
 @functools.lru_cache(maxsize=8)
 def _client(here: Settings, process: int) -> storage.Client:
     del process  # it is only in the key
-
-    def token(*_: Any, **__: Any) -> tuple[str, datetime]:
-        held = TOKENS.current(here)
-        return held.text, datetime.fromtimestamp(held.ends, timezone.utc).replace(tzinfo=None)  # as google-auth has it
-
     # Always named: else STORAGE_EMULATOR_HOST, which is for other programs, would say where the token goes.
     options = {"api_endpoint": here.google("https://storage.googleapis.com")}
-    credentials = Credentials(None, refresh_handler=token)
-    return storage.Client(project=here.project or "-", credentials=credentials, client_options=options)
+    return storage.Client(project=here.project or "-", credentials=LogPusher(here), client_options=options)
 
 
 class Repository(GCSArtifactRepository):  # type: ignore[misc]  # MLflow has no types

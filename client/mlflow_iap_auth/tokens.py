@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from mlflow_iap_auth.errors import Unreachable
 from mlflow_iap_auth.settings import Settings
-from mlflow_iap_auth.signatures import Token
+from mlflow_iap_auth.signatures import Token, bucket_token
 
 EARLY = 300.0
 """Seconds before a token's end from which on a new one is made; as much time is there to try again."""
@@ -60,3 +60,7 @@ class Tokens:
     def _in_child(self) -> None:
         # Another thread of the parent may have held the lock, and there is no such thread here that would give it back.
         self._lock = threading.Lock()
+
+
+FOR_BUCKETS = Tokens(bucket_token)
+"""The access tokens of this process, by which files are written and read."""

@@ -22,7 +22,7 @@ import requests
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from mlflow_iap_auth import artifacts, door, settings
+from mlflow_iap_auth import artifacts, door, settings, tokens
 from mlflow_iap_auth.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -181,7 +181,7 @@ def place(shared_place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def forget_tokens() -> None:
     """Be as a process that has just begun."""
     door.TOKENS._held.clear()
-    artifacts.TOKENS._held.clear()
+    tokens.FOR_BUCKETS._held.clear()
     artifacts.is_own.cache_clear()
     artifacts._client.cache_clear()
 

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import mlflow
 import pytest
-from conftest import BOB, sign_in
+from conftest import ADA, BOB, sign_in
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.store.artifact.gcs_artifact_repo import GCSArtifactRepository
 
-from mlflow_iap_auth import artifacts, settings, signatures
+import mlflow_iap_auth
+from mlflow_iap_auth import artifacts, door, settings, signatures, tokens
 from mlflow_iap_auth.errors import Unreachable
 from mlflow_iap_auth.settings import Settings
 
@@ -228,9 +229,34 @@ def test_the_log_pushers_token_goes_to_google_only(monkeypatch, name):
     assert artifacts.client_of(here).api_endpoint == "https://storage.googleapis.com"
 
 
+def test_files_are_of_whoever_signed_in_last(place, tmp_path, monkeypatch):
+    """Who comes as oneself, and then as somebody else, in the same notebook."""
+    sent = filled(tmp_path / "a.bin", 100)
+    pusher = door.TOKENS.current(place.here)  # who comes as oneself, and is no workload, has no token for this door
+    monkeypatch.setattr(door.TOKENS, "_make", lambda *_: pusher)
+    monkeypatch.setenv("MLFLOW_IAP_SOURCE", "own")
+    said = []
+    for person in (ADA, BOB):
+        sign_in(monkeypatch, place, tmp_path, person)
+        mlflow_iap_auth.login(place.origin)
+        with pytest.raises(Exception, match=r"storage\.objects\.create") as refused:
+            get_artifact_repository(f"gs://{place.bucket}/artifacts/own").log_artifact(str(sent))
+        said.append(str(refused.value))
+
+    assert (ADA in said[0], BOB in said[1]) == (True, True), said
+
+
+def test_cloud_storage_does_not_take_a_token(place, folder, tmp_path):
+    """Since it was revoked: another one is made."""
+    tokens.FOR_BUCKETS._held[place.here] = signatures.Token("ya29.revoked", time.time() + signatures.LIFETIME)
+    folder.log_artifact(str(filled(tmp_path / "a.bin", 100)))
+
+    assert f"artifacts/{tmp_path.name}/a.bin" in objects(place)
+
+
 def test_who_lost_access_is_told_so_at_the_bucket(place, folder, tmp_path, monkeypatch):
     """In the same words as at the door."""
     sign_in(monkeypatch, place, tmp_path, BOB)
-    artifacts.TOKENS.forget(settings.of(place.origin))
+    tokens.FOR_BUCKETS.forget(settings.of(place.origin))
     with pytest.raises(Exception, match=f"An owner adds {BOB} to"):
         folder.log_artifact(str(filled(tmp_path / "a.bin", 100)))

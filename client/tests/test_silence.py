@@ -19,7 +19,7 @@ TALKATIVE = """
     import logging, sys, traceback
     logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)  # as somebody does who looks for a fault
     import mlflow
-    from mlflow_iap_auth import artifacts, door, plugin, settings, signatures
+    from mlflow_iap_auth import door, plugin, settings, signatures, tokens
 
     try:
         with mlflow.start_run():
@@ -29,7 +29,7 @@ TALKATIVE = """
     except Exception as error:
         print(repr(error))
         traceback.print_exc()
-    for thing in (plugin.SIGN_IN, plugin.Provider().get_auth(), door.TOKENS, artifacts.TOKENS):
+    for thing in (plugin.SIGN_IN, plugin.Provider().get_auth(), door.TOKENS, tokens.FOR_BUCKETS):
         print(repr(thing), vars(thing))
 """
 
