@@ -154,6 +154,11 @@ def _meaning(settings: Settings, answer: requests.Response, you: Any) -> AccessE
             f"There is no account {settings.account}.", "export MLFLOW_IAP_ACCOUNT=... as you were told it"
         )
     yours = email(settings, you)
+    if yours == settings.account:
+        return NotAllowed(
+            f"You are signed in to Google as {yours} itself, which may sign for nobody: {said}",
+            f"Sign in as yourself: {SIGN_IN}\nIf you have a key file of it: export MLFLOW_IAP_KEY_FILE=...",
+        )
     return NotAllowed(
         f"{yours or 'Your identity'} may not sign for {settings.account}: {said}",
         f"An owner adds {yours or 'you'} to [access] in provision.toml and types: python -m provision up\n"

@@ -132,6 +132,18 @@ def test_the_same_advice_is_given_once(place, tmp_path, monkeypatch):
     assert refused.value.hint.count("python -m provision up") == 1
 
 
+def test_somebody_is_signed_in_as_the_log_pusher(place, tmp_path, monkeypatch):
+    """As by its key file in the place of one's own sign-in: no owner can mend that by letting it in."""
+    key = place.key(tmp_path)
+    key.write_text(key.read_text().replace("https://oauth2", f"{place.emulator}/oauth2"))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(key))
+    with pytest.raises(NotAllowed, match=f"signed in to Google as {place.account} itself") as refused:
+        door.TOKENS.current(place.here)
+
+    assert "[access]" not in refused.value.hint
+    assert "export MLFLOW_IAP_KEY_FILE" in refused.value.hint
+
+
 def test_an_account_that_is_not_there(place, monkeypatch):
     """Its e-mail was mistyped; Google does not tell that apart from a right that one lacks."""
     monkeypatch.setenv("MLFLOW_IAP_ACCOUNT", "nobody@test-project-1.iam.gserviceaccount.com")
