@@ -13,6 +13,8 @@ from urllib.parse import urlencode, urlsplit
 import requests
 from google.auth import credentials
 from google.cloud import storage
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.store.artifact.gcs_artifact_repo import GCSArtifactRepository
 from mlflow.utils.file_utils import ArtifactProgressBar
 
@@ -157,8 +159,14 @@ class Repository(GCSArtifactRepository):  # type: ignore[misc]  # MLflow has no 
             raise
 
     def _blob(self, path: str) -> storage.Blob:
+        below = posixpath.normpath(path)
+        if below.partition("/")[0] in ("", ".."):
+            raise MlflowException(
+                f"{path} is not in {self.artifact_uri}: an artifact path begins with neither / nor ..",
+                error_code=INVALID_PARAMETER_VALUE,
+            )
         bucket, root = self.parse_gcs_uri(self.artifact_uri)
-        return self._get_bucket(bucket).blob(posixpath.normpath(posixpath.join(root, path)))
+        return self._get_bucket(bucket).blob(posixpath.join(root, below))
 
 
 @contextmanager

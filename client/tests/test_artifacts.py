@@ -10,6 +10,7 @@ from pathlib import Path
 import mlflow
 import pytest
 from conftest import ADA, BOB, sign_in
+from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.store.artifact.gcs_artifact_repo import GCSArtifactRepository
 
@@ -93,6 +94,16 @@ def test_a_folder_goes_to_the_root(folder, tmp_path, place):
     folder.log_artifacts(str(tmp_path / "files"))
 
     assert f"artifacts/{tmp_path.name}/a.txt" in objects(place)
+
+
+@pytest.mark.parametrize("where", ["../data", "models/../../data", "/data"])
+def test_a_path_that_leads_out_of_the_run(folder, tmp_path, place, where):
+    """As of a program that makes it from two paths of its own: the file would be where no run shows it, or another's."""
+    with pytest.raises(MlflowException, match="is not in gs://"):
+        folder.log_artifact(str(filled(tmp_path / "a.bin", 1)), where)
+    folder.log_artifact(str(tmp_path / "a.bin"), "models/./x//")
+
+    assert [name for name in objects(place) if tmp_path.name in name] == [f"artifacts/{tmp_path.name}/models/x/a.bin"]
 
 
 @pytest.mark.parametrize("broken", ["drop", "status"], ids=["the connection breaks", "Google is busy"])
