@@ -26,8 +26,9 @@ UNRESTRICTED = ("us-central1", "us-west2", "europe-west1", "asia-east1", "austra
 LEAVES: str | None = None
 RIGHTS: tuple[str, ...] = (
     "storage.objects.get", "storage.objects.list", "storage.objects.create",
-    "cloudbuild.builds.create", "cloudbuild.builds.get", "cloudbuild.builds.list", "iam.serviceAccounts.actAs",
-    "artifactregistry.tags.get", "artifactregistry.versions.delete", "artifactregistry.repositories.get",
+    "cloudbuild.builds.create", "cloudbuild.builds.get", "cloudbuild.builds.list", "cloudbuild.operations.get",
+    "iam.serviceAccounts.actAs", "artifactregistry.tags.get", "artifactregistry.versions.delete",
+    "artifactregistry.repositories.get",
 )  # fmt: skip
 
 

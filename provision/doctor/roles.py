@@ -40,7 +40,7 @@ ROLES: tuple[tuple[str, tuple[str, ...]], ...] = (
         ("artifactregistry.*.get", "artifactregistry.*.list", "artifactregistry.repositories.downloadArtifacts"),
     ),
     ("roles/artifactregistry.admin", ("artifactregistry.*.*",)),
-    ("roles/cloudbuild.builds.editor", ("cloudbuild.builds.*",)),
+    ("roles/cloudbuild.builds.editor", ("cloudbuild.builds.*", "cloudbuild.operations.*")),
     ("roles/logging.viewer", ("logging.logEntries.list",)),
     ("roles/appengine.appCreator", ("appengine.applications.create",)),
     ("roles/appengine.appViewer", ("appengine.*.get", "appengine.*.list")),

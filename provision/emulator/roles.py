@@ -45,8 +45,10 @@ ROLES: dict[str, tuple[str, ...]] = {
         "artifactregistry.tags.create",
         "artifactregistry.tags.update",
     ),
+    # https://docs.cloud.google.com/iam/docs/roles-permissions/cloudbuild: a permission of its own for operations
     "roles/cloudbuild.builds.builder": (
         "cloudbuild.builds.*",
+        "cloudbuild.operations.*",
         "logging.logEntries.create",
         "storage.objects.*",
         "storage.buckets.get",
@@ -54,7 +56,11 @@ ROLES: dict[str, tuple[str, ...]] = {
     ),
     "roles/billing.user": ("billing.accounts.get", "billing.accounts.list", "billing.resourceAssociations.create"),
     "roles/billing.viewer": ("billing.accounts.get", "billing.accounts.list", "billing.resourceAssociations.list"),
-    "roles/cloudbuild.builds.editor": ("cloudbuild.builds.*", "resourcemanager.projects.get"),
+    "roles/cloudbuild.builds.editor": (
+        "cloudbuild.builds.*",
+        "cloudbuild.operations.*",
+        "resourcemanager.projects.get",
+    ),
     "roles/cloudsql.admin": ("cloudsql.*",),
     "roles/cloudsql.client": ("cloudsql.instances.connect", "cloudsql.instances.get"),
     "roles/cloudsql.editor": (

@@ -24,6 +24,7 @@ NOT_TOLD_APART = {
 ONCE_IN_A_WHILE = {
     "appengine.services.update": "the traffic of an older version goes to a newer one",
     "appengine.versions.delete": "the older one goes",
+    "cloudbuild.builds.get": "a build has failed, and which of its steps is looked for",
     "cloudsql.users.update": "the password is set anew when there is a new version of it",
     "compute.networks.removePeering": "Google does not let go of a connection",
     "compute.firewalls.delete": "App Engine has left a rule in our network",

@@ -76,7 +76,7 @@ def cancel(call: Call) -> Json:
 
 
 @method("cloudbuild.operations.get", permission="cloudbuild.builds.get", resource=lambda call: _owner(call.name))
-@method("cloudbuild.projects.locations.operations.get", permission="cloudbuild.builds.get", resource=_project)
+@method("cloudbuild.projects.locations.operations.get", permission="cloudbuild.operations.get", resource=_project)
 def operation(call: Call) -> Json:
     """How far the operation of a build is."""
     answer = operations.read(call, "cloudbuild", call.name)
