@@ -96,7 +96,10 @@ class Proof:
         """
         self.gcp.gate(method, url)
         try:
-            return requests.request(method, url, timeout=TIMEOUT, allow_redirects=False, **sent)
+            # The auth of its own keeps a password in ~/.netrc from going along, or in the place of the token.
+            return requests.request(
+                method, url, timeout=TIMEOUT, allow_redirects=False, auth=lambda request: request, **sent
+            )
         except requests.RequestException as error:
             origin = urlsplit(url)._replace(path="", query="").geturl()
             raise Broken(f"{origin} cannot be reached: {type(error).__name__}", seconds=STARTS) from None

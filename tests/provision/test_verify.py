@@ -109,6 +109,15 @@ def test_the_file_goes_the_way_of_a_client(chain):
     assert {asked.token[:10] for asked in chain.tracking.asked} == {"", "Bearer eyJ"}
 
 
+def test_a_password_in_netrc_does_not_displace_the_token(chain, tmp_path, monkeypatch):
+    """Though `requests` would rather send that to every host that no other entry stands for."""
+    (tmp_path / "netrc").write_text("default login ada password hers\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+
+    assert chain.prove() == (0, None)
+    assert {asked.token[:10] for asked in chain.tracking.asked} == {"", "Bearer eyJ"}
+
+
 def test_the_file_goes_by_a_link_where_the_server_signs(chain):
     """To the server and from the bucket, in an experiment of its own: an older one keeps the way it was made with."""
     chain.prove()
