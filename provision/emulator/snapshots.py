@@ -1,5 +1,6 @@
 """A picture of a world, taken once and gone back to often: for tests that make many runs from one beginning."""
 
+import contextlib
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ class Snapshot:
 
 def take(world: World) -> Snapshot:
     """What the world holds now. Machines are no part of it."""
-    with world.lock, sqlite3.connect(":memory:") as copy:
+    with world.lock, contextlib.closing(sqlite3.connect(":memory:")) as copy:
         world.copy_rows(to=copy)
         files = {path: (world.data / path).read_bytes() for path in _paths(world)}
         return Snapshot(copy.serialize(), files, world.clock.ahead)
@@ -32,7 +33,7 @@ def take(world: World) -> Snapshot:
 
 def restore(world: World, snapshot: Snapshot) -> None:
     """Bring the world back to what it held then; what it holds now is gone, without a trace of the way back."""
-    with world.lock, sqlite3.connect(":memory:") as copy:
+    with world.lock, contextlib.closing(sqlite3.connect(":memory:")) as copy:
         copy.deserialize(snapshot.rows)
         world.copy_rows(of=copy)
         world.clock.ahead = snapshot.ahead

@@ -1,6 +1,7 @@
 """Ends real processes by `kill -9` at random instants: `up --local`, with a real database and a real server behind it."""
 
 import collections
+import contextlib
 import json
 import os
 import random
@@ -55,15 +56,17 @@ class Folder:
 
     def marked(self, deployment: str) -> set[str]:
         """What carries a deployment's mark."""
-        world = SimpleNamespace(_database=self._database())
-        return portrait.marked(SimpleNamespace(world=world), deployment)
+        with self._database() as database:
+            return portrait.marked(SimpleNamespace(world=SimpleNamespace(_database=database)), deployment)
 
     def _rows(self, columns: str) -> list[tuple[str, ...]]:
-        rows = self._database().execute(f"SELECT {columns} FROM rows").fetchall()
+        with self._database() as database:
+            rows = database.execute(f"SELECT {columns} FROM rows").fetchall()
         return [row for row in rows if row[0] not in NO_THINGS]
 
-    def _database(self) -> sqlite3.Connection:
-        return sqlite3.connect(f"file:{self.path / '.provision' / 'data' / 'emulator.db'}?mode=ro", uri=True)
+    def _database(self) -> contextlib.closing[sqlite3.Connection]:
+        data = self.path / ".provision" / "data"
+        return contextlib.closing(sqlite3.connect(f"file:{data / 'emulator.db'}?mode=ro", uri=True))
 
     def status(self) -> dict:
         """What the command of this name tells."""

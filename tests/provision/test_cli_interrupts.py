@@ -89,7 +89,7 @@ def test_a_look_is_stopped_while_an_answer_does_not_come(folder, cloud, command)
     """What only reads has nothing to wait for: one Ctrl-C ends it at once."""
     folder.type("up", "--local")
     cloud.writes()
-    cloud.fails(method="compute.networks.get", delay=20.0)
+    cloud.fails(method="compute.networks.get", delay=10.0)
     running = folder.start(command, "--local")
     cloud.until_asked("compute.networks.get")
     begun = time.monotonic()
