@@ -116,10 +116,14 @@ def client_environment_of(ledger: Ledger) -> dict[str, str]:
     """What MLflow's client must be told beside the server's address and a token, as environment variables.
 
     Where the server signs links to files, a client goes by one from half of what the front door takes; by itself it
-    sends up to 500 MB in one request.
+    sends up to 500 MB in one request, and before MLflow 3.15 any file, since it does not ask what the server can do.
     """
-    signs = any(record.step == "signing_rights" for record in ledger.records.values())
-    return {"MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE": str(FRONT_DOOR // 2)} if signs else {}
+    if not any(record.step == "signing_rights" for record in ledger.records.values()):
+        return {}
+    return {
+        "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "true",
+        "MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE": str(FRONT_DOOR // 2),
+    }
 
 
 @contextlib.contextmanager

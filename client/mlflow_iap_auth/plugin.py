@@ -15,7 +15,10 @@ from mlflow_iap_auth.door import TOKENS, SignIn
 
 SIGN_IN = SignIn(lambda: str(mlflow.get_tracking_uri()), TOKENS)
 
-PARTS_FROM = "MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE", str(16 * 1024 * 1024)
+IN_PARTS = {
+    "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "true",  # before 3.15, MLflow does not ask whether the server takes them
+    "MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE": str(16 * 1024 * 1024),
+}
 """Where files go to signed addresses, larger ones go in parts: App Engine takes 32 MB in one request."""
 
 
@@ -28,7 +31,8 @@ class Provider:
 
     def get_auth(self) -> SignIn:
         """What signs requests; MLflow asks for each of them."""
-        os.environ.setdefault(*PARTS_FROM)
+        for name, value in IN_PARTS.items():
+            os.environ.setdefault(name, value)
         return SIGN_IN
 
 

@@ -115,14 +115,17 @@ def test_a_password_in_netrc_does_not_displace_it(place, monkeypatch, tmp_path):
 
 def test_large_files_go_in_parts_where_addresses_are_signed(place, monkeypatch):
     """App Engine takes 32 MB at once, MLflow's own limit is 500; who has set another one keeps it."""
-    name = "MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE"
-    monkeypatch.setenv(name, "1")
+    size, parts = "MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE", "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD"
+    monkeypatch.setenv(size, "1")
+    monkeypatch.setenv(parts, "false")
     plugin.Provider().get_auth()
-    kept = os.environ[name]
-    monkeypatch.delenv(name)
+    kept = os.environ[size], os.environ[parts]
+    monkeypatch.delenv(size)
+    monkeypatch.delenv(parts)
     plugin.Provider().get_auth()
 
-    assert (kept, os.environ[name]) == ("1", str(16 * 1024 * 1024))
+    assert kept == ("1", "false")
+    assert (os.environ[size], os.environ[parts]) == (str(16 * 1024 * 1024), "true")
 
 
 def test_another_scheme_is_another_place(place, monkeypatch):

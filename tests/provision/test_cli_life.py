@@ -106,7 +106,7 @@ def test_another_program_has_taken_the_port_of_mlflow(folder, cloud, monkeypatch
         pytest.param("direct", "", id="straight to the bucket: nothing"),
         pytest.param(
             "signed",
-            " MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE=16777216",
+            " MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD=true MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE=16777216",
             id="by links: from half of what the front door takes",
         ),
     ],
