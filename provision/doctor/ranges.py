@@ -59,16 +59,20 @@ def free(facts: Facts) -> Iterator[Finding]:
 
 
 def _leads_to_google(facts: Facts, network: str) -> bool:
-    routes = facts.gcp.compute.routes().list(project=facts.settings.project).execute().get("items", [])
-    return any(route.get("nextHopGateway", "").endswith(GATEWAY) for route in routes if _is_of(route, network))
+    return any(route.get("nextHopGateway", "").endswith(GATEWAY) for route in _routes(facts, network))
+
+
+def _routes(facts: Facts, network: str) -> list[dict[str, str]]:
+    """The routes of a network, asked for once."""
+    asked = facts.gcp.compute.routes().list(project=facts.settings.project)
+    return [route for route in facts.once("routes", asked.execute).get("items", []) if _is_of(route, network)]
 
 
 def _used(facts: Facts, network: str) -> list[IPv4Network]:
     """What an existing network has routes to: its subnets, what it is connected with, and ranges that are reserved."""
     calls, project = facts.gcp.compute, facts.settings.project
-    routes = calls.routes().list(project=project).execute().get("items", [])
     reserved = calls.globalAddresses().list(project=project).execute().get("items", [])
-    texts = [route["destRange"] for route in routes if _is_of(route, network)]
+    texts = [route["destRange"] for route in _routes(facts, network)]
     texts += [
         f"{one['address']}/{one['prefixLength']}" for one in reserved if "prefixLength" in one and _is_of(one, network)
     ]
