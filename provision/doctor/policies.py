@@ -4,7 +4,7 @@ A project that belongs to no organization has none
 (https://docs.cloud.google.com/resource-manager/docs/organization-policy/org-policy-constraints).
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from provision import constraints, together
@@ -113,14 +113,11 @@ def _own_keys(facts: Facts, constraint: str, rules: Rules) -> Iterator[Finding]:
 
 
 def _soft_delete(facts: Facts, constraint: str, rules: Rules) -> Iterator[Finding]:
-    wanted = {body["softDeletePolicy"]["retentionDurationSeconds"] for _, _, body in facts.ahead if _is_bucket(body)}
+    buckets = [body for _, _, body in facts.ahead if "softDeletePolicy" in body]
+    wanted = {body["softDeletePolicy"]["retentionDurationSeconds"] for body in buckets}
     if lost := sorted((one for one in wanted if not _allows(rules, [one, f"is:{one}"])), key=int):
         why = f"{constraint} allows no bucket that keeps what was deleted for {' or '.join(lost)} seconds."
         yield blocked(PolicyForbids(why, hint=advice(constraint)))
-
-
-def _is_bucket(body: Mapping[str, object]) -> bool:
-    return "softDeletePolicy" in body
 
 
 def _accounts(facts: Facts, constraint: str, rules: Rules) -> Iterator[Finding]:
